@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every file may use: lengths, bounds, alignment, the version.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ZT_VERSION "0.1.0"
+
+#define ZT_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+#define ZT_MIN(a, b)   ((a) < (b) ? (a) : (b))
+#define ZT_MAX(a, b)   ((a) > (b) ? (a) : (b))
+
+#if defined(__GNUC__)
+#define ZT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define ZT_PRINTF(fmt, args)
+#endif
+
+// The smallest multiple of `unit` (> 0) that is >= n.
+static inline int64_t zt_round_up(int64_t n, int64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+// 64-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
+void *zt_alloc(size_t bytes);
+void  zt_free(void *p);

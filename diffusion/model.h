@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights (shared, read-only) and states (one stream's latents, keys and values, text, history).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum zt_precision { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8 };
+
+#define ZT_MAX_CONTROLS 16
+#define ZT_MAX_STEPS    64
+
+// What a model says of itself. Strings live as long as the model.
+typedef struct zt_model_info {
+    const char *name;
+    int         w, h, fps;                  // native picture, pixels, frames per second
+    int         chunk_frames;               // pictures per model_frame
+    int         steps, first_frame_steps;   // defaults
+    int         dim, heads, layers, experts, top_k;
+    int         window_frames, sink_frames;
+    int         n_controls;
+    const char *control[ZT_MAX_CONTROLS];
+    const char *default_prompt;
+    int64_t     parameters, weight_bytes, state_bytes;      // in memory, at the opened precision
+    enum zt_precision precision;
+    uint64_t    hash;                       // of config and weights
+} zt_model_info;
+
+typedef struct zt_model zt_model;
+typedef struct zt_state zt_state;
+
+// `path`: a directory with config.json. Everything is checked (each tensor, shape, byte range) before anything is used.
+// Borrows the device. 0, -ENOENT (missing), -EINVAL (content: logged with the reason), -ENOMEM, -ENOTSUP.
+// Default precision: what the file is quantised to, else bf16 (f32 at kernel level c).
+int  zt_model_open(zt_model **out, zt_device *d, const char *path, enum zt_precision precision);
+void zt_model_close(zt_model **m);
+const zt_model_info *zt_model_get_info(const zt_model *m);
+// Words of a group ("place", "time", "weather"): the n-th token's name, or NULL. For the viewer page and previews.
+const char *zt_model_word(const zt_model *m, const char *group, int n);
+
+// -EINVAL: w or h is not a positive multiple of 16 or above 4096; -ENOMEM. 0 x 0 means the model's own size.
+int  zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
+void zt_state_destroy(zt_state **s);
+
+// The next frame that is begun follows it. UTF-8; NULL or a prompt without known words: the model's default prompt.
+// `ignored` (may be NULL) receives the unknown words, separated by spaces, cut at `bytes`. Allocates nothing.
+// Returns the number of known words.
+int  zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes);
+// Index of a control, or -1.
+int  zt_model_control(const zt_model *m, const char *name);
+void zt_state_control(zt_state *s, int i, float value);     // clamped to [-1, 1]; holds until changed
+// Fewer frames of context than the model's own (quality ladder); 0: the model's own.
+void zt_state_window(zt_state *s, int frames);
+
+// Begins the next model_frame: draws its noise (Philox keyed by seed and frame), reads prompt and controls. The frame
+// before it need not be committed yet: then the next pass must be ZT_COMMIT_DENOISE. Returns its number.
+uint64_t zt_state_begin(zt_state *s);
+// Continue at an exact model_frame (replay starts): only before the first zt_state_begin().
+uint64_t zt_state_frame(const zt_state *s);     // frames begun so far
+
+// The time list of n steps: t[0..n-1] descending in (0, 1000], from the model's shift. n in 1..ZT_MAX_STEPS.
+void zt_model_steps(const zt_model *m, int n, float *t);
+// The same from a present time: the n steps that lead from t_now to 0, t[0] = t_now.
+void zt_model_steps_from(const zt_model *m, float t_now, int n, float *t);
+
+enum zt_pass {
+    ZT_DENOISE,             // step of the frame begun last, from t to t_next
+    ZT_COMMIT,              // write the latest x0 of the frame begun last into keys and values
+    ZT_COMMIT_DENOISE,      // commit the frame before, and step 0 of the frame begun last
+};
+typedef struct zt_job {
+    zt_state    *s;
+    enum zt_pass pass;
+    float        t, t_next;     // t_next 0: the last step. Unused by ZT_COMMIT
+} zt_job;
+
+#define ZT_MAX_JOBS 32
+
+// One pass over the weights for up to n jobs (<= ZT_MAX_JOBS, of different states), possibly at different steps. Tokens are
+// packed back to back; attention stays inside each state's own cache: the same bits as n separate passes. Runs blocks
+// [from, to); from 0 begins the pass, to == layers ends it (x0 and x of each state move). One pass at a time per model.
+// 0 or -ENOMEM (nothing moved).
+int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
+
+// The latest x0 becomes the picture: the decoder advances by one frame. rgb f32 [1, 3, H, W] in [-1, 1].
+void zt_state_decode(zt_state *s, zt_tensor rgb);
+// The latest clean estimate, f32 [1, C, h, w]; borrowed, valid until the next pass.
+zt_tensor zt_state_x0(const zt_state *s);
+
+#ifdef __cplusplus
+}
+#endif

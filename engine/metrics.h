@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counters and histograms: every slot has one outcome, every stage a distribution.
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum zt_outcome { ZT_ON_TIME, ZT_DEGRADED, ZT_LATE, ZT_REPEATED, ZT_DROPPED, ZT_OUTCOMES };
+enum zt_stage   { ZT_TEXT, ZT_DENOISE_STAGE, ZT_DECODE, ZT_CONVERT, ZT_ENCODE, ZT_STAGES };
+
+extern const char *const zt_outcome_name[ZT_OUTCOMES];      // "on_time", …
+extern const char *const zt_stage_name[ZT_STAGES];          // "text", "denoise", "decode", "convert", "encode"
+
+// Upper bounds in ns of the histograms' buckets, the last is infinite.
+#define ZT_BUCKETS 17
+extern const int64_t zt_bucket_bound[ZT_BUCKETS];           // 1 2 4 6 8 12 16 20 25 33 42 50 66 100 200 500 ms, inf
+
+typedef struct zt_histogram {
+    uint64_t bucket[ZT_BUCKETS];        // counts, not cumulative
+    uint64_t count;
+    int64_t  sum;                       // ns
+} zt_histogram;
+
+typedef struct zt_metrics {
+    uint64_t     outcome[ZT_OUTCOMES];
+    zt_histogram stage[ZT_STAGES];      // "encode" is measured by the stream and added by the program
+    zt_histogram latency;               // sampled -> packet handed over
+    zt_histogram prompt_to_frame;       // prompt given -> packet of the first frame that used it
+    uint64_t     quality_changes;       // steps planned below or back to the target
+    int          sessions;
+} zt_metrics;
+
+void    zt_histogram_add(zt_histogram *h, int64_t ns);              // owner's thread
+int64_t zt_histogram_quantile(const zt_histogram *h, double q);     // ns, interpolated within the bucket
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// One place to compute: its memory, its threads, its table of kernels.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum zt_space { ZT_HOST, ZT_CUDA };
+
+struct zt_pool;
+
+typedef struct zt_device {
+    enum zt_space   space;
+    zt_kernels      k;              // complete; filled once by zt_device_open()
+    const char     *level;          // "c", "avx2", "avx512"
+    int             threads;        // that run a region, the caller included
+    struct zt_pool *pool;
+    void           *scratch;        // zt_scratch()
+    size_t          scratch_bytes;
+    int             error;          // first failure since the last zt_device_sync()
+} zt_device;
+
+// Zero means the default in parentheses.
+typedef struct zt_device_params {
+    const char *device;     // "cpu", "cuda", "auto" (ZOETROPE_DEVICE, else auto)
+    const char *level;      // highest kernel level (ZOETROPE_KERNELS, else the best that runs here)
+    int         threads;    // 1..256 (the CPUs this process may use)
+} zt_device_params;
+
+// 0, -EINVAL (a name is unknown: logged), -ENODEV (not available here: logged), -ENOMEM.
+int  zt_device_open(zt_device **out, const zt_device_params *p);
+void zt_device_close(zt_device **d);
+
+// 256-byte aligned, zeroed; NULL when there is no memory.
+void *zt_device_alloc(zt_device *d, size_t bytes);
+void  zt_device_free(zt_device *d, void *p);
+// Waits for queued work; 0, or the first failure since the last call.
+int   zt_device_sync(zt_device *d);
+
+// Kernels' own memory, 64-byte aligned: valid until the next call, grows and is never given back before the
+// device closes, so a steady state allocates nothing. Owner's thread only. NULL (and d->error set) when
+// there is no memory: the kernel returns without writing.
+void *zt_scratch(zt_device *d, size_t bytes);
+
+// Calls fn(cookie, i, thread) for every i in [0, n), each once, on d->threads threads, the caller among
+// them; thread is in [0, d->threads). Returns when all are done. Work is taken from one atomic counter, so
+// results must not depend on who runs what. Owner's thread only; fn must not call it again.
+typedef void zt_parallel_fn(void *cookie, int i, int thread);
+void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie);
+
+// CPU features as bits, found by CPUID and XGETBV, never by vendor.
+enum { ZT_NEED_AVX2 = 1, ZT_NEED_AVX512 = 2 };      // AVX2+FMA+F16C; AVX512 F BW DQ VL VNNI BF16
+uint32_t zt_cpu_features(void);
+
+// The levels, from plain to best; .name NULL ends the list.
+struct zt_level {
+    const char       *name;
+    enum zt_space     space;
+    uint32_t          need;
+    const zt_kernels *k;        // NULL entries: not provided at this level
+};
+extern const struct zt_level zt_levels[];
+
+// Fills `out` from the levels whose needs are in `have`, later ones over earlier ones, up to `last` (NULL: all).
+void zt_kernels_select(zt_kernels *out, const struct zt_level *levels, enum zt_space space, uint32_t have,
+                       const char *last);
+
+#ifdef __cplusplus
+}
+#endif
