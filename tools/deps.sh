@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The one list of packages.
+#   tools/deps.sh run|build|all             prints the list, a package a line
+#   tools/deps.sh run|build|all --missing   prints those that are not installed
+#   tools/deps.sh run|build|all --install   installs them (root or sudo)
+# run: what zoetrope-serve needs when it is built; build: to build, run included; all: the tests' needs too.
+set -eu
+
+run='gstreamer1.0-plugins-base gstreamer1.0-plugins-good'
+build='gcc libc6-dev meson ninja-build pkg-config libcjson-dev libavcodec-dev libavformat-dev libavutil-dev
+       libswscale-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev libsoup-3.0-dev'
+tests='g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg gstreamer1.0-tools gstreamer1.0-libav curl git python3-minimal'
+
+case "${1:-}" in
+    run)   list="$run" ;;
+    build) list="$build $run" ;;
+    all)   list="$build $run $tests" ;;
+    *) echo "usage: tools/deps.sh run|build|all [--missing|--install]" >&2; exit 64 ;;
+esac
+
+print() { printf '%s\n' $list; }
+
+missing() {
+    for p in $list; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || echo "$p"
+    done
+}
+
+require_debian() {
+    if ! command -v apt-get > /dev/null || ! command -v dpkg-query > /dev/null; then
+        echo "This system has no apt-get. Please install the counterparts of these Debian packages:" >&2
+        print >&2
+        exit 69
+    fi
+}
+
+case "${2:-}" in
+    "") print ;;
+    --missing) require_debian; missing ;;
+    --install)
+        require_debian
+        need=$(missing)
+        [ -n "$need" ] || exit 0
+        sudo=
+        if [ "$(id -u)" != 0 ]; then
+            sudo=$(command -v sudo) || { echo "Packages are missing and this is neither root nor sudo:" $need >&2; exit 69; }
+        fi
+        $sudo apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $need > /dev/null || {
+            echo "apt-get could not install:" $need >&2; exit 69; }
+        ;;
+    *) echo "tools/deps.sh: unknown option $2" >&2; exit 64 ;;
+esac

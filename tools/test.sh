@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what the tests need, builds into build/, runs the whole suite, prints 'N passed, N failed'.
+#   tools/test.sh [--no-install] [--sanitize] [--long]
+# --sanitize: AddressSanitizer and UBSan in build-asan/ instead; --long: the soak and fuzz suite as well.
+set -eu
+cd "$(dirname "$0")/.."
+
+install=1 dir=build long=0 options=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --no-install) install=0 ;;
+        --sanitize) dir=build-asan; options=(-Db_sanitize=address,undefined -Db_lundef=false) ;;
+        --long) long=1 ;;
+        *) echo "tools/test.sh: unknown option $1" >&2; exit 64 ;;
+    esac
+    shift
+done
+
+[ $install = 0 ] || tools/deps.sh all --install
+if [ -f $dir/build.ninja ]; then
+    meson setup --reconfigure $dir "${options[@]}" > /dev/null
+else
+    meson setup $dir "${options[@]}" > /dev/null
+fi
+ninja -C $dir
+
+suites=(--no-suite long)
+[ $long = 0 ] || suites=()
+status=0
+set -o pipefail
+meson test -C $dir "${suites[@]}" --print-errorlogs | tee $dir/test.log || status=$?
+count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" $dir/test.log | tail -n 1; }
+passed=$(($(count Ok) + $(count 'Expected Fail')))
+failed=$(($(count Fail) + $(count Timeout) + $(count 'Unexpected Pass')))
+printf '%d passed, %d failed\n' $passed $failed
+[ $passed -gt 0 ] && [ $failed = 0 ] && [ $status = 0 ]
