@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The world generator for Python: clips as numpy arrays, and contact sheets."""
+import argparse
+import ctypes
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+PLACES = ['mountains', 'desert', 'islands', 'volcano', 'meadow', 'canyon', 'ice', 'mars']
+TIMES = ['dawn', 'day', 'sunset', 'night']
+WEATHERS = ['clear', 'fog', 'storm']
+CONTROLS = 4
+
+
+def _build():
+    """The shared library, compiled into the user's cache unless these very sources are there."""
+    folder = Path(__file__).resolve().parent / 'world'
+    sources = sorted(folder.glob('*.c'))
+    flags = ['-std=c11', '-O3', '-ffp-contract=off', '-shared', '-fPIC']
+    if os.uname().machine == 'x86_64' and 'avx2' in Path('/proc/cpuinfo').read_text():
+        flags.append('-march=x86-64-v3')
+    digest = hashlib.sha256(' '.join(flags).encode())
+    for path in sources + sorted(folder.glob('*.h')):
+        digest.update(path.read_bytes())
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'zoetrope'
+    out = cache / f'libzt_world-{digest.hexdigest()[:16]}.so'
+    if not out.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as tmp:
+            built = Path(tmp) / 'lib.so'
+            subprocess.run([os.environ.get('CC', 'cc'), *flags, '-o', built, *sources, '-lm'],
+                           check=True)
+            built.replace(out)
+    return out
+
+
+def _load():
+    lib = ctypes.CDLL(str(_build()))
+    u64, i32, ptr = ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p
+    lib.world_clip.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    lib.world_script.argtypes = [u64, i32, ptr, ptr]
+    lib.world_script.restype = None
+    lib.world_replay.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    return lib
+
+
+_lib = _load()
+
+
+def _check(err):
+    if err < 0:
+        raise OSError(-err, os.strerror(-err))
+
+
+def clip(seed, w, h, frames):
+    """rgb uint8 [F][h][w][3], controls float32 [F][4], scene int32 [F][3] of one seed."""
+    rgb = np.empty((frames, h, w, 3), np.uint8)
+    controls = np.empty((frames, CONTROLS), np.float32)
+    scene = np.empty((frames, 3), np.int32)
+    _check(_lib.world_clip(seed, w, h, frames, rgb.ctypes.data, controls.ctypes.data,
+                           scene.ctypes.data))
+    return rgb, controls, scene
+
+
+def script(seed, frames):
+    """controls and scene of clip(seed, ...), without the pictures."""
+    controls = np.empty((frames, CONTROLS), np.float32)
+    scene = np.empty((frames, 3), np.int32)
+    _lib.world_script(seed, frames, controls.ctypes.data, scene.ctypes.data)
+    return controls, scene
+
+
+def replay(seed, w, h, controls, scene):
+    """rgb uint8 [F][h][w][3] for given controls [F][4] and scenes [F][3]."""
+    controls = np.ascontiguousarray(controls, np.float32)
+    scene = np.ascontiguousarray(scene, np.int32)
+    frames = len(controls)
+    if controls.shape != (frames, CONTROLS) or scene.shape != (frames, 3):
+        raise ValueError('controls are [F][4] and scene is [F][3]')
+    rgb = np.empty((frames, h, w, 3), np.uint8)
+    _check(_lib.world_replay(seed, w, h, frames, controls.ctypes.data, scene.ctypes.data,
+                             rgb.ctypes.data))
+    return rgb
+
+
+def clips(seeds, w, h, frames, threads=2):
+    """clip() of several seeds, stacked: rgb [N][F][h][w][3], controls [N][F][4], scene [N][F][3].
+
+    ctypes releases the interpreter's lock while a clip renders."""
+    seeds = [int(s) for s in seeds]
+    rgb = np.empty((len(seeds), frames, h, w, 3), np.uint8)
+    controls = np.empty((len(seeds), frames, CONTROLS), np.float32)
+    scene = np.empty((len(seeds), frames, 3), np.int32)
+
+    def one(i):
+        _check(_lib.world_clip(seeds[i], w, h, frames, rgb[i].ctypes.data,
+                               controls[i].ctypes.data, scene[i].ctypes.data))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, range(len(seeds))))
+    return rgb, controls, scene
+
+
+def write_png(path, picture):
+    """picture: uint8 [h][w][3]."""
+    h, w, _ = picture.shape
+    rows = np.zeros((h, 1 + w * 3), np.uint8)
+    rows[:, 1:] = picture.reshape(h, w * 3)
+
+    def chunk(kind, data):
+        body = kind + data
+        return len(data).to_bytes(4, 'big') + body + zlib.crc32(body).to_bytes(4, 'big')
+
+    head = w.to_bytes(4, 'big') + h.to_bytes(4, 'big') + bytes([8, 2, 0, 0, 0])
+    Path(path).write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) +
+                           chunk(b'IDAT', zlib.compress(rows.tobytes(), 6)) + chunk(b'IEND', b''))
+
+
+def sheet(seed, w, h):
+    """8 places down; 4 times in each of 3 weathers across."""
+    still = np.zeros((1, CONTROLS), np.float32)
+    rows = [np.concatenate([replay(seed + p, w, h, still, [[p, i % 4, i // 4]])[0]
+                            for i in range(12)], axis=1) for p in range(len(PLACES))]
+    return np.concatenate(rows, axis=0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--sheet', metavar='PNG', help='8 places x (4 times x 3 weathers)')
+    parser.add_argument('--strip', metavar='PNG', help='one clip, 4 frames a row')
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--size', type=int, nargs=2, default=[256, 144], metavar=('W', 'H'))
+    parser.add_argument('--frames', type=int, default=16)
+    args = parser.parse_args()
+    w, h = args.size
+    if args.sheet:
+        write_png(args.sheet, sheet(args.seed, w, h))
+    if args.strip:
+        rgb, _, scene = clip(args.seed, w, h, args.frames // 4 * 4)
+        print(' '.join(f'{PLACES[p]}/{TIMES[t]}/{WEATHERS[v]}' for p, t, v in
+                       np.unique(scene, axis=0)))
+        write_png(args.strip, rgb.reshape(-1, 4, h, w, 3).transpose(0, 2, 1, 3, 4)
+                  .reshape(-1, 4 * w, 3))
+    if not args.sheet and not args.strip:
+        parser.print_usage(sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of the world generator share: the map, the look and the camera.
+#ifndef ZT_TOOLS_TRAIN_WORLD_INTERNAL_H
+#define ZT_TOOLS_TRAIN_WORLD_INTERNAL_H
+
+#include "world.h"
+
+#define MAP_N 512                   // cells on a side; the map repeats
+#define MAP_CELLS (MAP_N * MAP_N)
+#define NOISES 6                    // octaves of 128, 64, 32, 16, 8 cells, and a second of 64
+
+typedef struct rgb {
+    float r, g, b;
+} rgb;
+
+// A cell as the ray sees it: lit colour (linear light) and how much it mirrors the sky.
+typedef struct texel {
+    float r, g, b, gloss;
+} texel;
+
+// Height in cells (sea level is 0) and colour. Plain floats, so that maps blend linearly.
+typedef struct map {
+    float height[MAP_CELLS];        // [z][x]
+    texel color[MAP_CELLS];         // [z][x]
+} map;
+
+// Sky, light and air. Floats only: two looks blend by blending every float.
+typedef struct look {
+    rgb zenith, horizon, glow;      // glow: added near the horizon on the sun's side
+    rgb sun, ambient;               // light on the terrain
+    rgb disc;                       // sun or moon
+    rgb cloud_lit, cloud_dark;
+    float elevation;                // of the sun, radians
+    float disc_radius;              // radians
+    float halo;                     // strength of the light around the disc
+    float stars;                    // 0..1
+    float cover;                    // clouds, 0..1
+    float haze;                     // extinction per cell
+    float mist;                     // more of it at sea level
+    float glitter;                  // the sun's path on water
+    float far_level;                // height of the plain beyond the map's view
+} look;
+
+typedef struct camera {
+    float x, y, z;                  // cells; y is up; x, z in [0, MAP_N)
+    float yaw, pitch, roll;         // radians; yaw 0 looks along +z, + turns to +x
+    float rise;                     // cells per frame
+    float control[WORLD_CONTROLS];  // after the lag
+} camera;
+
+struct world {
+    uint64_t seed;
+    float azimuth;                  // of the sun, the same in every scene of a world
+    world_scene scene;              // target
+    int morph;                      // frames of the morph done; WORLD_MORPH_FRAMES: none runs
+    look from_look, to_look, look;
+    map *from, *to, *mix;           // from and mix are allocated by the first morph
+    const map *now;                 // to or mix
+    camera cam;
+    float *cloud;                   // [CLOUD_N][CLOUD_N], 0..1, repeats
+};
+
+#define CLOUD_N 256
+#define WORLD_TAN_HALF_FOV 0.70f
+
+static inline float clampf(float v, float lo, float hi)
+{
+    return v < lo ? lo : v > hi ? hi : v;
+}
+
+static inline float smooth(float lo, float hi, float v)
+{
+    const float t = clampf((v - lo) / (hi - lo), 0.0f, 1.0f);
+    return t * t * (3.0f - 2.0f * t);
+}
+
+static inline float lerpf(float a, float b, float t)
+{
+    return a + (b - a) * t;
+}
+
+static inline rgb mix3(rgb a, rgb b, float t)
+{
+    return (rgb){lerpf(a.r, b.r, t), lerpf(a.g, b.g, t), lerpf(a.b, b.b, t)};
+}
+
+static inline rgb mul3(rgb a, rgb b)
+{
+    return (rgb){a.r * b.r, a.g * b.g, a.b * b.b};
+}
+
+static inline rgb add3(rgb a, rgb b, float k)
+{
+    return (rgb){a.r + b.r * k, a.g + b.g * k, a.b + b.b * k};
+}
+
+static inline rgb scale3(rgb a, float k)
+{
+    return (rgb){a.r * k, a.g * k, a.b * k};
+}
+
+// About exp(-x) for x >= 0 in plain arithmetic.
+static inline float decay(float x)
+{
+    return 1.0f / (1.0f + x * (1.0f + x * (0.5f + x * (0.1667f + x * 0.0417f))));
+}
+
+// Hashes and noise (noise.c).
+uint64_t world_hash(uint64_t v);
+float world_unit(uint64_t seed, uint32_t i);    // [0, 1)
+// out [n][n] += amp * smooth noise of about [-1, 1] with `lattice` knots on a side. tmp holds
+// lattice * n floats.
+void world_noise_add(float *out, int n, uint64_t seed, int lattice, float amp, float *tmp);
+
+// The look of a scene (look.c). Blends look at t in 0..1.
+look world_look(world_scene scene);
+look world_look_mix(const look *a, const look *b, float t);
+
+// Height and colour of a place (terrain.c). n: the noises at the cell.
+typedef struct spot {
+    float x, z, r, h;               // centre, radius, height: volcanoes, craters
+} spot;
+
+#define SPOTS 9
+
+typedef struct ground {
+    rgb albedo, emit;
+    float gloss;
+} ground;
+
+void world_spots(int place, uint64_t seed, spot s[SPOTS]);
+float world_height(int place, const float n[NOISES], const spot s[SPOTS], int x, int z);
+ground world_ground(int place, const float n[NOISES], const spot s[SPOTS], int x, int z,
+                    float height, float slope);
+
+// Builds and lights the map of a scene (map.c). 0 or -ENOMEM.
+int world_map_build(map *m, uint64_t seed, int place, const look *l, float azimuth);
+void world_map_mix(map *out, const map *a, const map *b, float t);
+float world_map_height(const map *m, float x, float z);
+
+// The camera (camera.c).
+void world_camera_start(camera *c, const world *w);
+void world_camera_step(camera *c, const map *m, const float control[WORLD_CONTROLS]);
+
+#endif

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Palettes: sky, light and air of a place at a time of day in a weather.
+#include "internal.h"
+
+static const look times[WORLD_TIMES] = {
+    [WORLD_DAWN] = {
+        .zenith = {0.17f, 0.27f, 0.58f}, .horizon = {0.88f, 0.58f, 0.62f},
+        .glow = {1.00f, 0.62f, 0.36f}, .sun = {1.75f, 1.10f, 0.86f},
+        .ambient = {0.34f, 0.33f, 0.50f}, .disc = {5.0f, 3.9f, 2.9f},
+        .cloud_lit = {1.15f, 0.72f, 0.70f}, .cloud_dark = {0.42f, 0.36f, 0.56f},
+        .elevation = 0.15f, .disc_radius = 0.036f, .halo = 0.55f, .cover = 0.40f,
+        .haze = 0.0026f, .mist = 0.0030f, .glitter = 0.9f},
+    [WORLD_DAY] = {
+        .zenith = {0.07f, 0.26f, 0.82f}, .horizon = {0.55f, 0.78f, 1.05f},
+        .glow = {0.30f, 0.26f, 0.18f}, .sun = {2.30f, 2.12f, 1.78f},
+        .ambient = {0.34f, 0.44f, 0.62f}, .disc = {9.0f, 8.5f, 7.0f},
+        .cloud_lit = {1.60f, 1.60f, 1.58f}, .cloud_dark = {0.62f, 0.74f, 0.95f},
+        .elevation = 0.29f, .disc_radius = 0.034f, .halo = 0.45f, .cover = 0.42f,
+        .haze = 0.0022f, .mist = 0.0008f, .glitter = 0.8f},
+    [WORLD_SUNSET] = {
+        .zenith = {0.15f, 0.13f, 0.42f}, .horizon = {0.95f, 0.36f, 0.22f},
+        .glow = {1.55f, 0.62f, 0.10f}, .sun = {2.05f, 0.92f, 0.40f},
+        .ambient = {0.34f, 0.25f, 0.40f}, .disc = {7.0f, 3.6f, 1.1f},
+        .cloud_lit = {1.50f, 0.52f, 0.26f}, .cloud_dark = {0.32f, 0.20f, 0.36f},
+        .elevation = 0.095f, .disc_radius = 0.042f, .halo = 0.80f, .cover = 0.45f,
+        .haze = 0.0026f, .mist = 0.0015f, .glitter = 1.2f},
+    [WORLD_NIGHT] = {
+        .zenith = {0.010f, 0.022f, 0.085f}, .horizon = {0.060f, 0.110f, 0.240f},
+        .glow = {0.050f, 0.070f, 0.120f}, .sun = {0.42f, 0.54f, 0.86f},
+        .ambient = {0.090f, 0.125f, 0.240f}, .disc = {2.4f, 2.5f, 2.4f},
+        .cloud_lit = {0.16f, 0.20f, 0.32f}, .cloud_dark = {0.035f, 0.050f, 0.11f},
+        .elevation = 0.25f, .disc_radius = 0.045f, .halo = 0.12f, .stars = 1.0f, .cover = 0.25f,
+        .haze = 0.0026f, .mist = 0.0015f, .glitter = 0.5f},
+};
+
+// What the air of a place does to the colours of an hour on Earth.
+static const struct air {
+    rgb zenith, horizon, light;
+    float haze, cover, far_level;
+} airs[WORLD_PLACES] = {
+    [WORLD_MOUNTAINS] = {{0.85f, 1.0f, 1.1f}, {0.95f, 1.0f, 1.05f}, {1, 1, 1}, 0.9f, 0.9f, 4},
+    [WORLD_DESERT] = {{1.15f, 1.05f, 0.90f}, {1.35f, 1.05f, 0.72f}, {1.1f, 1, 0.85f}, 1.0f, 0.3f, 4},
+    [WORLD_ISLANDS] = {{0.8f, 1.15f, 1.05f}, {0.9f, 1.05f, 1.0f}, {1.05f, 1, 0.95f}, 0.75f, 1.2f, 0},
+    [WORLD_VOLCANO] = {{1.5f, 0.70f, 0.55f}, {1.10f, 0.66f, 0.55f}, {1, 0.85f, 0.8f}, 1.2f, 1.3f, 3},
+    [WORLD_MEADOW] = {{0.95f, 1.05f, 1.0f}, {1.0f, 1.03f, 0.95f}, {1.05f, 1.02f, 0.9f}, 0.9f, 1.2f, 5},
+    [WORLD_CANYON] = {{0.9f, 0.95f, 1.0f}, {1.2f, 0.95f, 0.80f}, {1.1f, 0.97f, 0.85f}, 0.9f, 0.7f, 24},
+    [WORLD_ICE] = {{1.2f, 1.35f, 1.05f}, {0.95f, 1.08f, 1.08f}, {0.92f, 1, 1.08f}, 1.1f, 0.7f, 0},
+    [WORLD_MARS] = {{5.0f, 1.35f, 0.36f}, {1.50f, 0.78f, 0.44f}, {1.15f, 0.85f, 0.68f}, 1.1f, 0.0f, 4},
+};
+
+static float luma(rgb c)
+{
+    return 0.30f * c.r + 0.59f * c.g + 0.11f * c.b;
+}
+
+static rgb grey(rgb c, float keep, rgb tint)
+{
+    return mix3(scale3(tint, luma(c)), c, keep);
+}
+
+static void make_fog(look *l)
+{
+    const rgb pale = mix3(scale3((rgb){0.95f, 1.0f, 1.06f}, luma(l->horizon)), l->horizon, 0.55f);
+    l->zenith = mix3(l->zenith, pale, 0.72f);
+    l->horizon = pale;
+    l->glow = scale3(l->glow, 0.45f);
+    l->sun = scale3(l->sun, 0.50f);
+    l->ambient = scale3(l->ambient, 1.15f);
+    l->disc = mix3(pale, l->disc, 0.35f);
+    l->halo *= 0.8f;
+    l->stars *= 0.15f;
+    l->cover = 0.0f;
+    l->haze = l->haze * 1.8f + 0.0040f;
+    l->mist += 0.020f;
+    l->glitter *= 0.35f;
+}
+
+static void make_storm(look *l)
+{
+    const rgb slate = {0.86f, 1.0f, 1.14f};
+    l->zenith = scale3(grey(l->horizon, 0.25f, slate), 0.16f);
+    l->horizon = scale3(grey(l->horizon, 0.45f, slate), 0.50f);
+    l->glow = scale3(grey(l->glow, 0.7f, slate), 0.30f);
+    l->sun = scale3(grey(l->sun, 0.5f, slate), 0.22f);
+    l->ambient = scale3(grey(l->ambient, 0.6f, slate), 0.85f);
+    l->disc = scale3(l->horizon, 1.0f);
+    l->halo *= 0.10f;
+    l->stars = 0.0f;
+    l->cover = 1.0f;
+    l->cloud_lit = scale3(l->horizon, 0.75f);
+    l->cloud_dark = scale3(l->zenith, 0.85f);
+    l->haze = l->haze * 1.3f + 0.0012f;
+    l->mist += 0.002f;
+    l->glitter *= 0.1f;
+}
+
+look world_look(world_scene scene)
+{
+    const struct air *a = &airs[scene.place];
+    look l = times[scene.time];
+    l.zenith = mul3(l.zenith, a->zenith);
+    l.horizon = mul3(l.horizon, a->horizon);
+    l.sun = mul3(l.sun, a->light);
+    l.ambient = mul3(l.ambient, a->light);
+    l.cloud_lit = mul3(l.cloud_lit, a->light);
+    l.cloud_dark = mul3(l.cloud_dark, a->horizon);
+    l.haze *= a->haze;
+    l.cover *= a->cover;
+    l.far_level = a->far_level;
+    if (scene.place == WORLD_MARS)
+        l.disc_radius *= 0.75f;
+    if (scene.weather == WORLD_FOG)
+        make_fog(&l);
+    if (scene.weather == WORLD_STORM)
+        make_storm(&l);
+    return l;
+}
+
+look world_look_mix(const look *a, const look *b, float t)
+{
+    look out;
+    const float *p = (const float *)a, *q = (const float *)b;
+    float *o = (float *)&out;
+    for (unsigned i = 0; i < sizeof(look) / sizeof(float); i++)
+        o[i] = lerpf(p[i], q[i], t);
+    return out;
+}

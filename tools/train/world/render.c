@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Draws a world: columns of terrain marched front to back into a level picture of twice the
+// resolution, then one pass over the pixels that turns it by pitch and roll and adds the sky.
+#include "internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STEPS_MAX 288
+#define SS 2.0f             // texels of the level picture per pixel
+#define STARS 90
+
+// One depth of the march, the same for every column.
+typedef struct step {
+    float z, inv, fade;     // fade: 1 within the map's view, 0 where the far plain has taken over
+} step;
+
+typedef struct texel4 {
+    float r, g, b, a;       // display values times coverage; a is 1 on terrain
+} texel4;
+
+// The level picture: column i is the vertical plane u = u0 + i / scale, row j the slope
+// v = v0 + j / scale (u to the right, v up, at distance 1).
+typedef struct level {
+    texel4 *t;              // [w][h]
+    int w, h;
+    float u0, v0, scale;
+} level;
+
+typedef struct frame {
+    const world *w;
+    float sin_yaw, cos_yaw, sin_pitch, cos_pitch, sin_roll, cos_roll;
+    float sun[3];           // direction to the disc
+    float sun_u, sun_v;     // its azimuth's direction: x, z
+    float disc_cos, disc_edge;
+    int steps;
+    step step[STEPS_MAX];
+} frame;
+
+static rgb display(rgb c)
+{
+    // Reinhard with white at 4, then a square root for the eye.
+    c.r = sqrtf(c.r * (1.0f + c.r * (1.0f / 16.0f)) / (0.75f + c.r));
+    c.g = sqrtf(c.g * (1.0f + c.g * (1.0f / 16.0f)) / (0.75f + c.g));
+    c.b = sqrtf(c.b * (1.0f + c.b * (1.0f / 16.0f)) / (0.75f + c.b));
+    return c;
+}
+
+// Sky without clouds and disc. up: sine of the elevation; face: cosine of the angle to the sun
+// measured along the horizon.
+static rgb sky_gradient(const look *l, float up, float face)
+{
+    const float y = up > 0.0f ? up : 0.0f;
+    const float t = y / (y + 0.22f) * 1.22f;
+    const float side = 0.5f + 0.5f * face;
+    const float low = decay(y * 5.5f);
+    return add3(mix3(l->horizon, l->zenith, t), l->glow, low * (0.10f + 0.90f * side * side * side));
+}
+
+static void setup(frame *f, const world *w)
+{
+    const camera *c = &w->cam;
+    memset(f, 0, sizeof *f);
+    f->w = w;
+    f->sin_yaw = sinf(c->yaw);
+    f->cos_yaw = cosf(c->yaw);
+    f->sin_pitch = sinf(c->pitch);
+    f->cos_pitch = cosf(c->pitch);
+    f->sin_roll = sinf(c->roll);
+    f->cos_roll = cosf(c->roll);
+    f->sun_u = sinf(w->azimuth);
+    f->sun_v = cosf(w->azimuth);
+    f->sun[0] = cosf(w->look.elevation) * f->sun_u;
+    f->sun[1] = sinf(w->look.elevation);
+    f->sun[2] = cosf(w->look.elevation) * f->sun_v;
+    f->disc_cos = 0.5f * w->look.disc_radius * w->look.disc_radius;
+    float z = 3.0f;
+    while (z < 5000.0f && f->steps < STEPS_MAX) {
+        f->step[f->steps++] = (step){z, 1.0f / z, 1.0f - smooth(220.0f, 330.0f, z)};
+        z += z < 260.0f ? fmaxf(0.4f, 0.0165f * z) : 0.07f * z;
+    }
+}
+
+// --- terrain ---
+
+typedef struct column {
+    float dx, dz;           // world direction, 1 forward
+    float stretch;          // true length of a unit of depth
+    float face;
+    rgb air;                // what the terrain fades into
+} column;
+
+static column make_column(const frame *f, float u)
+{
+    column c = {.dx = f->sin_yaw + u * f->cos_yaw, .dz = f->cos_yaw - u * f->sin_yaw};
+    c.stretch = sqrtf(1.0f + u * u);
+    c.face = (c.dx * f->sun_u + c.dz * f->sun_v) / c.stretch;
+    c.air = sky_gradient(&f->w->look, 0.0f, c.face);
+    return c;
+}
+
+typedef struct cell {
+    int i00, i10, i01, i11;
+    float a, b;
+} cell;
+
+static inline cell find_cell(float x, float z)
+{
+    // 16384 keeps the sum positive: the march ends before.
+    const float fx = x + 16384.0f, fz = z + 16384.0f;
+    const int xi = (int)fx, zi = (int)fz;
+    const int x0 = xi & (MAP_N - 1), x1 = (xi + 1) & (MAP_N - 1);
+    const int z0 = (zi & (MAP_N - 1)) * MAP_N, z1 = ((zi + 1) & (MAP_N - 1)) * MAP_N;
+    return (cell){z0 + x0, z0 + x1, z1 + x0, z1 + x1, fx - (float)xi, fz - (float)zi};
+}
+
+static inline float cell_height(const float *h, cell c)
+{
+    return lerpf(lerpf(h[c.i00], h[c.i10], c.a), lerpf(h[c.i01], h[c.i11], c.a), c.b);
+}
+
+static inline texel cell_color(const texel *t, cell c)
+{
+    const float w00 = (1.0f - c.a) * (1.0f - c.b), w10 = c.a * (1.0f - c.b);
+    const float w01 = (1.0f - c.a) * c.b, w11 = c.a * c.b;
+    const texel p = t[c.i00], q = t[c.i10], r = t[c.i01], s = t[c.i11];
+    return (texel){p.r * w00 + q.r * w10 + r.r * w01 + s.r * w11,
+                   p.g * w00 + q.g * w10 + r.g * w01 + s.g * w11,
+                   p.b * w00 + q.b * w10 + r.b * w01 + s.b * w11,
+                   p.gloss * w00 + q.gloss * w10 + r.gloss * w01 + s.gloss * w11};
+}
+
+// The mirrored sky and the sun's path.
+static rgb reflect(const frame *f, const column *c, rgb base, float gloss, float slope)
+{
+    const look *l = &f->w->look;
+    const float up = -slope / sqrtf(1.0f + slope * slope);
+    const float ripple = (gloss - 0.72f) * 1.2f;
+    const rgb sky = sky_gradient(l, up * 0.9f + 0.10f + 0.25f * ripple, c->face);
+    const float g = 1.0f - up, fresnel = 0.06f + 0.80f * g * g * g * g;
+    const float across = 1.0f - c->face, along = up - 0.6f * f->sun[1];
+    const float path = l->glitter / (1.0f + 90.0f * across) / (1.0f + 7.0f * along * along);
+    const rgb out = mix3(base, sky, clampf(fresnel * gloss * 1.2f, 0.0f, 1.0f));
+    return add3(out, l->sun, path * gloss * clampf(0.35f + 1.6f * ripple, 0.05f, 1.0f));
+}
+
+static rgb shade(const frame *f, const column *c, const step *s, cell at, float h, float slope)
+{
+    const look *l = &f->w->look;
+    const texel t = cell_color(f->w->now->color, at);
+    rgb out = {t.r, t.g, t.b};
+    if (t.gloss > 0.02f)
+        out = reflect(f, c, out, t.gloss, slope);
+    const float mist = l->mist * decay((h > 0.0f ? h : 0.0f) * 0.12f);
+    const float d = s->z * c->stretch;
+    const float keep = decay(d * (l->haze + mist) * clampf(d * 0.02f, 0.0f, 1.0f)) * s->fade;
+    return display(mix3(c->air, out, keep));
+}
+
+// Rows [top, end) between two visible heights, colour running from a to b.
+static void fill(texel4 *t, int top, int end, float from, float to, rgb a, rgb b)
+{
+    const float k = 1.0f / (to - from);
+    float w = ((float)top + 0.5f - from) * k;
+    for (int j = top; j < end; j++, w += k) {
+        const float s = w < 0.0f ? 0.0f : w;
+        t[j] = (texel4){a.r + (b.r - a.r) * s, a.g + (b.g - a.g) * s, a.b + (b.b - a.b) * s,
+                        1.0f};
+    }
+}
+
+static void draw_column(const frame *f, const level *lv, int i)
+{
+    const world *w = f->w;
+    const column c = make_column(f, lv->u0 + (float)i / lv->scale);
+    texel4 *t = lv->t + (int64_t)i * lv->h;
+    float last_row = -1.0f, last_h = 0.0f;
+    rgb last = {0};
+    cell last_at = {0};
+    int top = 0, seen = 0, last_k = 0;
+
+    for (int k = 0; k < f->steps && top < lv->h; k++) {
+        const step *s = &f->step[k];
+        const cell at = find_cell(w->cam.x + c.dx * s->z, w->cam.z + c.dz * s->z);
+        const float h = lerpf(w->look.far_level, cell_height(w->now->height, at), s->fade);
+        const float slope = (h - w->cam.y) * s->inv;
+        const float row = (slope - lv->v0) * lv->scale;
+        int end = (int)(row + 0.5f);
+        if (row < 0.0f || end <= top) {
+            seen = 0;
+            last_row = row;
+            last_h = h;
+            last_at = at;
+            last_k = k;
+            continue;
+        }
+        end = end > lv->h ? lv->h : end;
+        const rgb color = shade(f, &c, s, at, h, slope);
+        if (!seen) {
+            const step *p = &f->step[last_k];
+            last = k == 0 ? color : shade(f, &c, p, last_at, last_h, (last_h - w->cam.y) * p->inv);
+        }
+        fill(t, top, end, last_row, row, last, color);
+        top = end;
+        seen = 1;
+        last_row = row;
+        last = color;
+        last_h = h;
+        last_at = at;
+        last_k = k;
+    }
+    memset(t + top, 0, sizeof(texel4) * (size_t)(lv->h - top));
+}
+
+// --- sky ---
+
+static float cloud_at(const float *cloud, float x, float z)
+{
+    const float fx = x + 65536.0f, fz = z + 65536.0f;
+    const int xi = (int)fx, zi = (int)fz, m = CLOUD_N - 1;
+    const float a = fx - (float)xi, b = fz - (float)zi;
+    const float *p = cloud + (zi & m) * CLOUD_N, *q = cloud + ((zi + 1) & m) * CLOUD_N;
+    return lerpf(lerpf(p[xi & m], p[(xi + 1) & m], a), lerpf(q[xi & m], q[(xi + 1) & m], a), b);
+}
+
+// d: unit direction. star: light of the stars here.
+static rgb sky(const frame *f, const float d[3], float star)
+{
+    const look *l = &f->w->look;
+    const float flat = sqrtf(d[0] * d[0] + d[2] * d[2]) + 1e-6f;
+    const float face = (d[0] * f->sun_u + d[2] * f->sun_v) / flat;
+    const float off = 1.0f - (d[0] * f->sun[0] + d[1] * f->sun[1] + d[2] * f->sun[2]);
+    rgb c = sky_gradient(l, d[1], face);
+
+    c = add3(c, (rgb){0.9f, 0.95f, 1.0f}, star * l->stars * smooth(0.02f, 0.2f, d[1]));
+    c = add3(c, l->disc, l->halo * (0.10f / (1.0f + 40.0f * off) + 0.22f / (1.0f + 500.0f * off)));
+    c = mix3(c, l->disc, smooth(f->disc_cos * 1.35f, f->disc_cos * 0.8f, off));
+    if (l->cover > 0.0f && d[1] > 0.03f) {
+        const float k = 10.0f / (d[1] + 0.06f);
+        const float v = cloud_at(f->w->cloud, f->w->cam.x * 0.06f + d[0] * k,
+                                 f->w->cam.z * 0.06f + d[2] * k);
+        const float edge = 1.10f - 1.05f * l->cover;
+        const float body = smooth(edge, edge + 0.45f, v);
+        const float amount = body * smooth(0.03f, 0.20f, d[1]) * clampf(l->cover * 2.2f, 0.0f, 0.92f);
+        const float lit = clampf(0.5f / (1.0f + 3.0f * off) + 0.75f - 0.75f * body, 0.0f, 1.0f);
+        c = mix3(c, mix3(l->cloud_dark, l->cloud_lit, lit), amount);
+    }
+    return c;
+}
+
+// Direction in level axes (right, up, forward) -> picture coordinates; 0 when behind.
+static int project(const frame *f, const float q[3], float *sx, float *sy)
+{
+    const float y = q[1] * f->cos_pitch - q[2] * f->sin_pitch;
+    const float z = q[2] * f->cos_pitch + q[1] * f->sin_pitch;
+    if (z < 0.05f)
+        return 0;
+    *sx = (q[0] * f->cos_roll - y * f->sin_roll) / z;
+    *sy = (q[0] * f->sin_roll + y * f->cos_roll) / z;
+    return 1;
+}
+
+// Large soft dots, one splat each.
+static void draw_stars(const frame *f, int w, int h, float *out)
+{
+    const float half = 0.5f * (float)w / WORLD_TAN_HALF_FOV;
+    const float sigma = 0.5f + 0.0016f * (float)w, k = 0.5f / (sigma * sigma);
+    for (uint32_t i = 0; i < STARS; i++) {
+        const float y = 0.04f + 0.80f * world_unit(f->w->seed, 7000 + 3 * i);
+        const float a = 6.2831853f * world_unit(f->w->seed, 7001 + 3 * i);
+        const float m = world_unit(f->w->seed, 7002 + 3 * i), r = sqrtf(1.0f - y * y);
+        const float x = r * sinf(a), z = r * cosf(a);
+        const float q[3] = {x * f->cos_yaw - z * f->sin_yaw, y, x * f->sin_yaw + z * f->cos_yaw};
+        float sx, sy;
+        if (!project(f, q, &sx, &sy))
+            continue;
+        const float px = sx * half + 0.5f * (float)w - 0.5f, py = 0.5f * (float)h - 0.5f - sy * half;
+        if (px < -4.0f || py < -4.0f || px > (float)w + 4.0f || py > (float)h + 4.0f)
+            continue;
+        const int x0 = (int)floorf(px) - 2, y0 = (int)floorf(py) - 2;
+        for (int v = y0 < 0 ? 0 : y0; v < y0 + 6 && v < h; v++)
+            for (int u = x0 < 0 ? 0 : x0; u < x0 + 6 && u < w; u++) {
+                const float dx = (float)u - px, dy = (float)v - py;
+                out[v * w + u] += (0.15f + 0.75f * m * m) * decay((dx * dx + dy * dy) * k);
+            }
+    }
+}
+
+// --- picture ---
+
+// A pixel's ray in level axes.
+static void ray(const frame *f, float sx, float sy, float q[3])
+{
+    const float y = sy * f->cos_roll - sx * f->sin_roll;
+    q[0] = sx * f->cos_roll + sy * f->sin_roll;
+    q[1] = y * f->cos_pitch + f->sin_pitch;
+    q[2] = f->cos_pitch - y * f->sin_pitch;
+}
+
+static int make_level(const frame *f, int w, int h, level *lv)
+{
+    const float tx = WORLD_TAN_HALF_FOV, ty = tx * (float)h / (float)w;
+    float u0 = 9, u1 = -9, v0 = 9, v1 = -9;
+    for (int i = 0; i < 4; i++) {
+        float q[3];
+        ray(f, i & 1 ? tx : -tx, i & 2 ? ty : -ty, q);
+        const float u = q[0] / q[2], v = q[1] / q[2];
+        u0 = u < u0 ? u : u0;
+        u1 = u > u1 ? u : u1;
+        v0 = v < v0 ? v : v0;
+        v1 = v > v1 ? v : v1;
+    }
+    lv->scale = SS * 0.5f * (float)w / tx;
+    lv->u0 = u0 - 2.5f / lv->scale;
+    lv->v0 = v0 - 2.5f / lv->scale;
+    lv->w = (int)((u1 - u0) * lv->scale) + 7;
+    lv->h = (int)((v1 - v0) * lv->scale) + 7;
+    lv->t = malloc(sizeof(texel4) * (size_t)lv->w * (size_t)lv->h);
+    return lv->t ? 0 : -ENOMEM;
+}
+
+// Quadratic B-spline over 3 x 3 texels: a pixel and a half wide, the same at every phase.
+static texel4 gather(const level *lv, float i, float j)
+{
+    const int ic = (int)(i + 0.5f), jc = (int)(j + 0.5f);
+    const float a = i - (float)ic, b = j - (float)jc;
+    const float wi[3] = {0.5f * (0.5f - a) * (0.5f - a), 0.75f - a * a,
+                         0.5f * (0.5f + a) * (0.5f + a)};
+    const float wj[3] = {0.5f * (0.5f - b) * (0.5f - b), 0.75f - b * b,
+                         0.5f * (0.5f + b) * (0.5f + b)};
+    texel4 s = {0};
+    for (int x = 0; x < 3; x++) {
+        const texel4 *t = lv->t + (int64_t)(ic + x - 1) * lv->h + jc - 1;
+        for (int y = 0; y < 3; y++) {
+            const float w = wi[x] * wj[y];
+            s.r += w * t[y].r;
+            s.g += w * t[y].g;
+            s.b += w * t[y].b;
+            s.a += w * t[y].a;
+        }
+    }
+    return s;
+}
+
+static uint8_t byte(float v)
+{
+    return (uint8_t)(clampf(v, 0.0f, 1.0f) * 255.0f + 0.5f);
+}
+
+static void draw_pixel(const frame *f, const level *lv, float sx, float sy, float star, uint8_t *out)
+{
+    float q[3];
+    ray(f, sx, sy, q);
+    const float inv = 1.0f / q[2];
+    texel4 t = gather(lv, (q[0] * inv - lv->u0) * lv->scale, (q[1] * inv - lv->v0) * lv->scale - 0.5f);
+    if (t.a < 0.999f) {
+        const float n = 1.0f / sqrtf(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]);
+        const float d[3] = {(q[0] * f->cos_yaw + q[2] * f->sin_yaw) * n, q[1] * n,
+                            (q[2] * f->cos_yaw - q[0] * f->sin_yaw) * n};
+        const rgb s = display(sky(f, d, star));
+        t.r += s.r * (1.0f - t.a);
+        t.g += s.g * (1.0f - t.a);
+        t.b += s.b * (1.0f - t.a);
+    }
+    out[0] = byte(t.r);
+    out[1] = byte(t.g);
+    out[2] = byte(t.b);
+}
+
+int world_render(const world *w, int width, int height, uint8_t *rgb)
+{
+    frame f;
+    level lv;
+    setup(&f, w);
+    float *star = calloc((size_t)width * (size_t)height, sizeof *star);
+    if (!star || make_level(&f, width, height, &lv) < 0) {
+        free(star);
+        return -ENOMEM;
+    }
+    if (w->look.stars > 0.005f)
+        draw_stars(&f, width, height, star);
+    for (int i = 0; i < lv.w; i++)
+        draw_column(&f, &lv, i);
+    const float k = 2.0f * WORLD_TAN_HALF_FOV / (float)width;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++)
+            draw_pixel(&f, &lv, ((float)x + 0.5f - 0.5f * (float)width) * k,
+                       (0.5f * (float)height - 0.5f - (float)y) * k, star[y * width + x],
+                       rgb + (y * width + x) * 3);
+    free(lv.t);
+    free(star);
+    return 0;
+}

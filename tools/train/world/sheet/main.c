@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// world-sheet: contact sheets of the world generator as PPM, its self-test and its speed.
+#include "../world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int usage(void)
+{
+    fputs("usage: world-sheet places SEED W H > sheet.ppm   (8 places x 12 times and weathers)\n"
+          "       world-sheet clip SEED W H FRAMES > strip.ppm  (columns of 4 frames)\n"
+          "       world-sheet turn SEED PLACE TIME W H > strip.ppm (8 frames, turning right)\n"
+          "       world-sheet bench W H\n"
+          "       world-sheet --selftest\n", stderr);
+    return 2;
+}
+
+static void write_sheet(const uint8_t *frames, int columns, int rows, int w, int h)
+{
+    printf("P6 %d %d 255\n", columns * w, rows * h);
+    for (int r = 0; r < rows; r++)
+        for (int y = 0; y < h; y++)
+            for (int c = 0; c < columns; c++)
+                fwrite(frames + (((int64_t)r * columns + c) * h + y) * w * 3, 3, (size_t)w, stdout);
+}
+
+static int places(uint64_t seed, int w, int h)
+{
+    uint8_t *rgb = malloc((size_t)96 * (size_t)(w * h * 3));
+    if (!rgb)
+        return 1;
+    for (int i = 0; i < 96; i++) {
+        world *wd = world_create(seed + (uint64_t)(i / 12), (world_scene){i / 12, i % 4, i / 4 % 3});
+        const float still[WORLD_CONTROLS] = {0};
+        for (int k = 0; k < 6; k++)
+            world_step(wd, still);
+        world_render(wd, w, h, rgb + (int64_t)i * w * h * 3);
+        world_destroy(&wd);
+    }
+    write_sheet(rgb, 12, 8, w, h);
+    free(rgb);
+    return 0;
+}
+
+static int clip(uint64_t seed, int w, int h, int frames)
+{
+    uint8_t *rgb = malloc((size_t)frames * (size_t)(w * h * 3));
+    float *controls = malloc(sizeof(float) * WORLD_CONTROLS * (size_t)frames);
+    int32_t *scene = malloc(sizeof(int32_t) * 3 * (size_t)frames);
+    const int err = rgb && controls && scene ? world_clip(seed, w, h, frames, rgb, controls, scene)
+                                             : -1;
+    if (!err)
+        write_sheet(rgb, 4, frames / 4, w, h);
+    free(rgb);
+    free(controls);
+    free(scene);
+    return err < 0;
+}
+
+// control[k] = value on one axis; the caller frees the frames.
+static uint8_t *fly(uint64_t seed, world_scene s, int axis, float value, int w, int h, int frames)
+{
+    uint8_t *rgb = malloc((size_t)frames * (size_t)(w * h * 3));
+    float *controls = calloc((size_t)frames * WORLD_CONTROLS, sizeof *controls);
+    int32_t *scene = malloc(sizeof(int32_t) * 3 * (size_t)frames);
+    for (int k = 0; k < frames; k++) {
+        controls[k * WORLD_CONTROLS + axis] = value;
+        scene[3 * k] = s.place;
+        scene[3 * k + 1] = s.time;
+        scene[3 * k + 2] = s.weather;
+    }
+    if (world_replay(seed, w, h, frames, controls, scene, rgb) < 0)
+        abort();
+    free(controls);
+    free(scene);
+    return rgb;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int bench(int w, int h)
+{
+    uint8_t *rgb = malloc((size_t)(w * h * 3));
+    double make = 0, draw = 0;
+    int frames = 0;
+    for (int i = 0; i < 24; i++) {
+        const float control[WORLD_CONTROLS] = {i % 3 - 1.0f, 0, 0, 0};
+        const double t0 = seconds();
+        world *wd = world_create((uint64_t)i, (world_scene){i % 8, i % 4, i % 3});
+        const double t1 = seconds();
+        for (int k = 0; k < 16; k++, frames++) {
+            world_step(wd, control);
+            world_render(wd, w, h, rgb);
+        }
+        draw += seconds() - t1;
+        make += t1 - t0;
+        world_destroy(&wd);
+    }
+    printf("%dx%d: %.0f frames/s, %.1f ms to create a world\n", w, h, frames / draw,
+           make / 24 * 1e3);
+    free(rgb);
+    return 0;
+}
+
+// Shift in pixels that best lays the middle band of frame a onto frame b; negative: b's picture
+// lies to the left of a's.
+static int best_shift(const uint8_t *a, const uint8_t *b, int w, int h)
+{
+    int best = 0;
+    double least = 1e30;
+    for (int d = -24; d <= 24; d++) {
+        double sum = 0;
+        for (int y = h * 3 / 8; y < h * 5 / 8; y++)
+            for (int x = 32; x < w - 32; x++)
+                sum += abs(a[(y * w + x) * 3 + 1] - b[(y * w + x + d) * 3 + 1]);
+        if (sum < least) {
+            least = sum;
+            best = d;
+        }
+    }
+    return best;
+}
+
+static int check(int ok, const char *what, int i)
+{
+    if (!ok)
+        fprintf(stderr, "world-sheet: FAILED: %s (case %d)\n", what, i);
+    return !ok;
+}
+
+static int constant(const uint8_t *p, int w, int h)
+{
+    int lo = 255, hi = 0;
+    for (int i = 1; i < w * h * 3; i += 3) {
+        lo = p[i] < lo ? p[i] : lo;
+        hi = p[i] > hi ? p[i] : hi;
+    }
+    return hi - lo < 12;
+}
+
+static int selftest(void)
+{
+    enum { w = 256, h = 144, frames = 6 };
+    const int64_t bytes = (int64_t)w * h * 3;
+    int bad = 0, left = 0, right = 0, turns = 0;
+
+    for (int i = 0; i < 8; i++) {
+        const world_scene s = {i, i % 4, WORLD_CLEAR};
+        uint8_t *r = fly((uint64_t)i, s, 0, 1.0f, w, h, frames);
+        uint8_t *again = fly((uint64_t)i, s, 0, 1.0f, w, h, frames);
+        uint8_t *l = fly((uint64_t)i, s, 0, -1.0f, w, h, frames);
+        bad += check(!memcmp(r, again, (size_t)(bytes * frames)), "same seed, same bytes", i);
+        bad += check(memcmp(r, l, (size_t)(bytes * frames)), "controls change the picture", i);
+        for (int k = 1; k < frames; k++, turns++) {
+            right += best_shift(r + (k - 1) * bytes, r + k * bytes, w, h) < 0;
+            left += best_shift(l + (k - 1) * bytes, l + k * bytes, w, h) > 0;
+        }
+        free(r);
+        free(again);
+        free(l);
+    }
+    // A wide sea or a far plain may match anywhere: nine of ten must be seen to turn.
+    bad += check(right * 10 >= turns * 9, "turning right moves the picture left", right);
+    bad += check(left * 10 >= turns * 9, "turning left moves the picture right", left);
+    for (int i = 0; i < 96; i++) {
+        uint8_t *p = fly((uint64_t)(100 + i), (world_scene){i / 12, i % 4, i / 4 % 3}, 1, 0.5f,
+                         144, 80, 2);
+        bad += check(!constant(p, 144, 80) && !constant(p + 144 * 80 * 3, 144, 80),
+                     "no frame is constant", i);
+        free(p);
+    }
+    printf("world-sheet: %s (turns seen: right %d, left %d of %d)\n", bad ? "FAILED" : "ok", right,
+           left, turns);
+    return bad != 0;
+}
+
+int main(int argc, char **argv)
+{
+    long a[6] = {0};
+    for (int i = 2; i < argc && i < 8; i++)
+        a[i - 2] = atol(argv[i]);
+    if (argc == 2 && !strcmp(argv[1], "--selftest"))
+        return selftest();
+    if (argc == 5 && !strcmp(argv[1], "places"))
+        return places((uint64_t)a[0], (int)a[1], (int)a[2]);
+    if (argc == 6 && !strcmp(argv[1], "clip"))
+        return clip((uint64_t)a[0], (int)a[1], (int)a[2], (int)a[3]);
+    if (argc == 7 && !strcmp(argv[1], "turn")) {
+        uint8_t *p = fly((uint64_t)a[0], (world_scene){(int)a[1], (int)a[2], 0}, 0, 1.0f, (int)a[3],
+                         (int)a[4], 8);
+        write_sheet(p, 4, 2, (int)a[3], (int)a[4]);
+        free(p);
+        return 0;
+    }
+    if (argc == 4 && !strcmp(argv[1], "bench"))
+        return bench((int)a[0], (int)a[1]);
+    return usage();
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A world's life: creation, steps, the morph between scenes, and whole clips.
+#include "internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define PREROLL 10      // frames for which control[0] was held before a clip
+
+static int scene_ok(world_scene s)
+{
+    return s.place >= 0 && s.place < WORLD_PLACES && s.time >= 0 && s.time < WORLD_TIMES &&
+           s.weather >= 0 && s.weather < WORLD_WEATHERS;
+}
+
+static void make_clouds(float *cloud, uint64_t seed, float *tmp)
+{
+    static const int lattice[4] = {8, 16, 32, 64};
+    static const float amp[4] = {0.42f, 0.26f, 0.12f, 0.05f};
+    for (int i = 0; i < CLOUD_N * CLOUD_N; i++)
+        cloud[i] = 0.5f;
+    for (int i = 0; i < 4; i++)
+        world_noise_add(cloud, CLOUD_N, world_hash(seed + 77u + (uint64_t)i), lattice[i], amp[i],
+                        tmp);
+}
+
+world *world_create(uint64_t seed, world_scene scene)
+{
+    assert(scene_ok(scene));
+    world *w = calloc(1, sizeof *w);
+    float *tmp = malloc(sizeof(float) * CLOUD_N * 64);
+    if (!w || !tmp)
+        goto fail;
+    w->seed = seed;
+    w->scene = scene;
+    w->azimuth = 6.2831853f * world_unit(seed, 1);
+    w->morph = WORLD_MORPH_FRAMES;
+    w->look = w->to_look = world_look(scene);
+    w->to = malloc(sizeof *w->to);
+    w->cloud = malloc(sizeof(float) * CLOUD_N * CLOUD_N);
+    if (!w->to || !w->cloud)
+        goto fail;
+    if (world_map_build(w->to, seed, scene.place, &w->look, w->azimuth) < 0)
+        goto fail;
+    make_clouds(w->cloud, seed, tmp);
+    free(tmp);
+    w->now = w->to;
+    world_camera_start(&w->cam, w);
+    return w;
+fail:
+    free(tmp);
+    world_destroy(&w);
+    return NULL;
+}
+
+void world_destroy(world **w)
+{
+    if (!*w)
+        return;
+    free((*w)->from);
+    free((*w)->to);
+    free((*w)->mix);
+    free((*w)->cloud);
+    free(*w);
+    *w = NULL;
+}
+
+int world_set_scene(world *w, world_scene scene)
+{
+    assert(scene_ok(scene));
+    if (scene.place == w->scene.place && scene.time == w->scene.time &&
+        scene.weather == w->scene.weather)
+        return 0;
+    if (!w->from)
+        w->from = malloc(sizeof *w->from);
+    if (!w->mix)
+        w->mix = malloc(sizeof *w->mix);
+    if (!w->from || !w->mix)
+        return -ENOMEM;
+
+    const look l = world_look(scene);
+    map *shown = w->now == w->mix ? w->mix : w->to;
+    map *spare = w->from;
+    const int err = world_map_build(spare, w->seed, scene.place, &l, w->azimuth);
+    if (err < 0)
+        return err;
+    map *third = shown == w->mix ? w->to : w->mix;
+    w->from = shown;
+    w->to = spare;
+    w->mix = third;
+    w->now = w->from;
+    w->from_look = w->look;
+    w->to_look = l;
+    w->scene = scene;
+    w->morph = 0;
+    return 0;
+}
+
+void world_step(world *w, const float control[WORLD_CONTROLS])
+{
+    if (w->morph < WORLD_MORPH_FRAMES) {
+        w->morph++;
+        const float t = (float)w->morph / WORLD_MORPH_FRAMES;
+        w->look = world_look_mix(&w->from_look, &w->to_look, t);
+        if (w->morph < WORLD_MORPH_FRAMES)
+            world_map_mix(w->mix, w->from, w->to, t);
+        w->now = w->morph < WORLD_MORPH_FRAMES ? w->mix : w->to;
+    }
+    world_camera_step(&w->cam, w->now, control);
+}
+
+// One control over a clip: holds a value for a while, then moves to the next, at times at once
+// as a key does.
+static void wander(uint64_t seed, int frames, float *control)
+{
+    float value = 0.0f, target = 0.0f, rate = 1.0f;
+    int left = 0;
+    uint32_t i = 0;
+    for (int k = 0; k < frames; k++) {
+        if (left-- <= 0) {
+            const float kind = world_unit(seed, i++), u = world_unit(seed, i++) * 2.0f - 1.0f;
+            target = kind < 0.35f ? 0.0f : kind < 0.60f ? (u < 0.0f ? -1.0f : 1.0f) : u;
+            rate = world_unit(seed, i++) < 0.4f ? 2.0f : 0.06f + 0.2f * world_unit(seed, i++);
+            left = 6 + (int)(34.0f * world_unit(seed, i++));
+            value = k ? value : target;
+        }
+        value += clampf(target - value, -rate, rate);
+        control[k * WORLD_CONTROLS] = value;
+    }
+}
+
+static world_scene random_scene(uint64_t seed)
+{
+    const float u = world_unit(seed, 2);
+    return (world_scene){(int)(world_unit(seed, 0) * WORLD_PLACES),
+                         (int)(world_unit(seed, 1) * WORLD_TIMES),
+                         u < 0.60f ? WORLD_CLEAR : u < 0.80f ? WORLD_FOG : WORLD_STORM};
+}
+
+// A new scene: all three parts, or one or two of them, as a person changes a prompt.
+static world_scene next_scene(uint64_t seed, world_scene s)
+{
+    const world_scene r = random_scene(seed);
+    const float u = world_unit(seed, 3);
+    s.place = u < 0.75f ? r.place : s.place;
+    s.time = u < 0.45f || u > 0.70f ? r.time : s.time;
+    s.weather = u < 0.35f || u > 0.85f ? r.weather : s.weather;
+    return s;
+}
+
+void world_script(uint64_t seed, int frames, float *controls, int32_t *scene)
+{
+    world_scene s = random_scene(world_hash(seed ^ 0x5ceeu));
+    const uint64_t u = world_hash(seed ^ 0xc11bu);
+    const int change = world_unit(u, 0) < 0.30f ? 1 + (int)(world_unit(u, 1) * (float)(frames - 1))
+                                                : frames;
+    for (uint32_t i = 0; i < WORLD_CONTROLS; i++)
+        wander(world_hash(u + 10 + i), frames, controls + i);
+    for (int k = 0; k < frames; k++) {
+        if (k == change)
+            s = next_scene(world_hash(u + 99), s);
+        scene[3 * k] = s.place;
+        scene[3 * k + 1] = s.time;
+        scene[3 * k + 2] = s.weather;
+    }
+}
+
+int world_replay(uint64_t seed, int width, int height, int frames, const float *controls,
+                 const int32_t *scene, uint8_t *rgb)
+{
+    for (int k = 0; k < frames; k++)
+        if (!scene_ok((world_scene){scene[3 * k], scene[3 * k + 1], scene[3 * k + 2]}))
+            return -EINVAL;
+    world *w = world_create(seed, (world_scene){scene[0], scene[1], scene[2]});
+    int err = w ? 0 : -ENOMEM;
+    for (int k = 0; k < PREROLL && !err; k++)
+        world_step(w, controls);
+    for (int k = 0; k < frames && !err; k++) {
+        if (k > 0) {
+            err = world_set_scene(
+                w, (world_scene){scene[3 * k], scene[3 * k + 1], scene[3 * k + 2]});
+            world_step(w, controls + k * WORLD_CONTROLS);
+        }
+        if (!err)
+            err = world_render(w, width, height, rgb + (int64_t)k * width * height * 3);
+    }
+    world_destroy(&w);
+    return err;
+}
+
+int world_clip(uint64_t seed, int width, int height, int frames, uint8_t *rgb, float *controls,
+               int32_t *scene)
+{
+    world_script(seed, frames, controls, scene);
+    return world_replay(seed, width, height, frames, controls, scene, rgb);
+}
