@@ -93,6 +93,9 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
 void zt_state_decode(zt_state *s, zt_tensor rgb);
 // The latest clean estimate, f32 [1, C, h, w]; borrowed, valid until the next pass.
 zt_tensor zt_state_x0(const zt_state *s);
+// Puts x0 [C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream that
+// starts from a picture, or a measurement with true context. Copies.
+void zt_state_put(zt_state *s, const float *x0);
 
 #ifdef __cplusplus
 }
