@@ -17,6 +17,10 @@
 #define ZT_PRINTF(fmt, args)
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // The smallest multiple of `unit` (> 0) that is >= n.
 static inline int64_t zt_round_up(int64_t n, int64_t unit)
 {
@@ -26,3 +30,7 @@ static inline int64_t zt_round_up(int64_t n, int64_t unit)
 // 64-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
 void *zt_alloc(size_t bytes);
 void  zt_free(void *p);
+
+#ifdef __cplusplus
+}
+#endif
