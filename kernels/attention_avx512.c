@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over slots of keys, AVX-512: a tile of queries against all keys, softmax in two passes.
+//
+// 12 queries x all keys of the span: logits (12 x 1152 f32 are 54 KB, in L2), exact row maxima while they are stored, one
+// pass of exp that packs the probabilities over the logits, then P.V.  Per key and query 4 D flops in the dot products
+// and one exp.  An exact maximum needs no rescaling of the output, and the phases are long loops at full rate.
+#include <assert.h>
+#include <math.h>
+
+#include "kernels/device.h"
+#include "kernels/tile_avx512.h"
+
+enum { ROWS = 12 };
+
+// What a thread works in: logits of one tile, then its probabilities; its queries.
+typedef struct tile {
+    float    *s;                // [ROWS][s_step]
+    ptrdiff_t s_step;           // floats
+    uint32_t *q;                // [ROWS][D] f32, or [ROWS][D/2] pairs of bf16
+    __m512    max[ROWS];
+    float     inverse[ROWS];    // 1 / sum of the row's probabilities
+} tile;
+
+typedef struct attention {
+    zt_tensor      out, q;
+    const zt_span *span;
+    char          *scratch;
+    size_t         scratch_bytes;   // per thread
+    ptrdiff_t      s_step;
+} attention;
+
+// Keys a span holds room for, padding included.
+static int span_keys(const zt_span *s)
+{
+    return s->n * s->kv->keys;
+}
+
+static int span_jobs(const zt_span *s)
+{
+    return (s->rows + ROWS - 1) / ROWS * s->kv->H;
+}
+
+// q / sqrt(D), rounded to bf16 where the cache is; rows [rows, R) are zero.
+static void load_queries(tile *t, const float *q, int64_t q_step, int rows, int R, const zt_kv *kv)
+{
+    const int D = kv->D;
+    const __m512 scale = _mm512_set1_ps(1 / sqrtf((float)D));
+
+    for (int r = 0; r < R; r++) {
+        for (int d = 0; d < D; d += 16) {
+            __m512 x = _mm512_setzero_ps();
+            if (r < rows)
+                x = _mm512_mul_ps(_mm512_loadu_ps(q + r * q_step + d), scale);
+            if (kv->type == ZT_BF16)
+                _mm256_storeu_si256((__m256i *)(t->q + (r * D + d) / 2), (__m256i)_mm512_cvtneps_pbh(x));
+            else
+                _mm512_storeu_ps(t->q + r * D + d, x);
+        }
+        t->max[r] = _mm512_set1_ps(-INFINITY);
+    }
+}
+
+// Logits of C blocks of 16 keys: dot products, bias, padding to -inf, maxima.
+ZT_INLINE void logits_block(const bool bf16, const int R, const int C, tile *t, int D, float *const *s,
+                            const char *const *k, const float *const *bias, const __mmask16 *valid)
+{
+    __m512 acc[24];
+#pragma GCC unroll 24
+    for (int i = 0; i < R * C; i++)
+        acc[i] = _mm512_setzero_ps();
+    tile_mac(bf16, R, C, acc, t->q, bf16 ? D / 2 : D, k, 64, bf16 ? D / 2 : D);
+
+    const __m512 lowest = _mm512_set1_ps(-INFINITY);
+#pragma GCC unroll 2
+    for (int c = 0; c < C; c++) {
+        const __m512 b = bias[c] ? _mm512_maskz_loadu_ps(valid[c], bias[c]) : _mm512_setzero_ps();
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++) {
+            const __m512 x = _mm512_mask_add_ps(lowest, valid[c], acc[r * C + c], b);
+            t->max[r] = _mm512_max_ps(t->max[r], x);
+            _mm512_store_ps(s[c] + r * t->s_step, x);
+        }
+    }
+}
+
+ZT_INLINE void logits(const bool bf16, const int R, tile *t, const zt_span *span, int h)
+{
+    const zt_kv *kv = span->kv;
+    const int blocks = kv->keys / 16, n = span->n * blocks;
+    const size_t slot_bytes = zt_kv_slot_bytes(kv);
+    float *s[2];
+    const char *k[2];
+    const float *bias[2];
+    __mmask16 valid[2];
+
+    for (int i = 0, c = 0; i < n; i++) {
+        const int slot = i / blocks, block = i % blocks, left = kv->valid - block * 16;
+        s[c] = t->s + i * 16;
+        k[c] = (const char *)kv->k + span->slot[slot] * slot_bytes
+             + ((size_t)h * blocks + block) * 16 * kv->D * zt_type_bytes(kv->type);
+        bias[c] = span->bias ? span->bias + slot * kv->valid + block * 16 : NULL;
+        valid[c] = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+        if (++c == 2)
+            logits_block(bf16, R, 2, t, kv->D, s, k, bias, valid), c = 0;
+        else if (i == n - 1)
+            logits_block(bf16, R, 1, t, kv->D, s, k, bias, valid);
+    }
+}
+
+// 2^x for x <= 0, to 3e-6 (degree 4) or 1.2e-7 (degree 6); below -126 it stays at 2^-126.
+ZT_INLINE __m512 exp2_negative(const bool coarse, __m512 x)
+{
+    x = _mm512_max_ps(x, _mm512_set1_ps(-126));
+    const __m512 n = _mm512_roundscale_ps(x, 0), f = _mm512_sub_ps(x, n);
+    __m512 p;
+    if (coarse) {
+        p = _mm512_set1_ps(0x1.3997d6p-7f);
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.ca1442p-5f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.ec06dap-3f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.62e0dcp-1f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.ffffe8p-1f));
+    } else {
+        p = _mm512_set1_ps(0x1.41d334p-13f);
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.5f456ap-10f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.3b2dbcp-7f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.c6aed4p-5f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.ebfbdap-3f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.62e430p-1f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+    }
+    return _mm512_scalef_ps(p, n);
+}
+
+// s[r][0..keys) becomes exp(s - max), as bf16 pairs in the first half of the row when bf16.
+ZT_INLINE void softmax(const bool bf16, const int R, tile *t, int keys)
+{
+    const float log2e = 1.44269504f;
+    const __m512 scale = _mm512_set1_ps(log2e);
+
+    for (int r = 0; r < R; r++) {
+        float *s = t->s + r * t->s_step;
+        const __m512 shift = _mm512_set1_ps(_mm512_reduce_max_ps(t->max[r]) * log2e);
+        __m512 sum = _mm512_setzero_ps();
+        for (int i = 0; i < keys; i += 16) {
+            const __m512 p = exp2_negative(bf16, _mm512_fmsub_ps(_mm512_load_ps(s + i), scale, shift));
+            sum = _mm512_add_ps(sum, p);
+            if (bf16)
+                _mm256_store_si256((__m256i *)(s + i / 2), (__m256i)_mm512_cvtneps_pbh(p));
+            else
+                _mm512_store_ps(s + i, p);
+        }
+        t->inverse[r] = 1 / _mm512_reduce_add_ps(sum);
+    }
+}
+
+// out[r][c * 16 ..] of C vectors of head dims: P.V over all slots, times 1 / sum.
+ZT_INLINE void values_block(const bool bf16, const int R, const int C, tile *t, const zt_span *span, int h, int d,
+                            float *out, int64_t out_step, int rows)
+{
+    const zt_kv *kv = span->kv;
+    const int P = bf16 ? 2 : 1, pairs = kv->keys / P, used = (kv->valid + P - 1) / P;
+    const size_t slot_bytes = zt_kv_slot_bytes(kv);
+    __m512 acc[24];
+
+#pragma GCC unroll 24
+    for (int i = 0; i < R * C; i++)
+        acc[i] = _mm512_setzero_ps();
+    for (int i = 0; i < span->n; i++) {
+        const char *v = (const char *)kv->v + span->slot[i] * slot_bytes + ((size_t)h * pairs * kv->D + d) * 4;
+        const char *vc[2] = { v, v + 64 };
+        tile_mac(bf16, R, C, acc, (const uint32_t *)t->s + i * pairs, t->s_step, vc, kv->D * 4, used);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++) {
+        if (r >= rows)
+            break;
+        const __m512 scale = _mm512_set1_ps(t->inverse[r]);
+        _mm512_storeu_ps(out + r * out_step + d, _mm512_mul_ps(acc[r * C], scale));
+        if (C > 1)
+            _mm512_storeu_ps(out + r * out_step + d + 16, _mm512_mul_ps(acc[r * C + 1], scale));
+    }
+}
+
+ZT_INLINE void attend(const bool bf16, const int R, tile *t, const zt_span *span, int h, float *out, int64_t out_step,
+                      int rows)
+{
+    const int D = span->kv->D;
+    int d = 0;
+
+    logits(bf16, R, t, span, h);
+    softmax(bf16, R, t, span_keys(span));
+    for (; d + 32 <= D; d += 32)
+        values_block(bf16, R, 2, t, span, h, d, out, out_step, rows);
+    if (d < D)
+        values_block(bf16, R, 1, t, span, h, d, out, out_step, rows);
+}
+
+#define VARIANT(name, bf16, R)                                                                          \
+    static void name(tile *t, const zt_span *span, int h, float *out, int64_t out_step, int rows)       \
+    {                                                                                                   \
+        attend(bf16, R, t, span, h, out, out_step, rows);                                               \
+    }
+VARIANT(attend_f32_4, false, 4)
+VARIANT(attend_f32_8, false, 8)
+VARIANT(attend_f32_12, false, 12)
+VARIANT(attend_bf16_4, true, 4)
+VARIANT(attend_bf16_8, true, 8)
+VARIANT(attend_bf16_12, true, 12)
+#undef VARIANT
+
+typedef void attend_fn(tile *t, const zt_span *span, int h, float *out, int64_t out_step, int rows);
+static attend_fn *const attends[2][3] = {
+    { attend_f32_4, attend_f32_8, attend_f32_12 },
+    { attend_bf16_4, attend_bf16_8, attend_bf16_12 },
+};
+
+static void attention_job(void *cookie, int i, int thread)
+{
+    const attention *a = cookie;
+    const zt_span *span = a->span;
+    for (; i >= span_jobs(span); span++)
+        i -= span_jobs(span);
+
+    const zt_kv *kv = span->kv;
+    const int tiles = (span->rows + ROWS - 1) / ROWS, h = i / tiles, from = i % tiles * ROWS;
+    const int rows = span->rows - from < ROWS ? span->rows - from : ROWS, R = (rows + 3) & ~3;
+    char *scratch = a->scratch + thread * a->scratch_bytes;
+    tile t = { .s = (float *)scratch, .s_step = a->s_step, .q = (uint32_t *)(scratch + ROWS * a->s_step * 4) };
+
+    const int64_t row = span->row0 + from;
+    load_queries(&t, (const float *)a->q.data + row * a->q.step[2] + h * kv->D, a->q.step[2], rows, R, kv);
+    attends[kv->type == ZT_BF16][R / 4 - 1](&t, span, h, (float *)a->out.data + row * a->out.step[2] + h * kv->D,
+                                            a->out.step[2], rows);
+}
+
+void zt_attention_avx512(struct zt_device *d, zt_tensor out, zt_tensor q, const zt_span *span, int n)
+{
+    int keys = 16, D = 16, jobs = 0;
+    for (int i = 0; i < n; i++) {
+        const zt_kv *kv = span[i].kv;
+        assert(kv->D % 16 == 0 && kv->keys % 16 == 0 && kv->valid > 0 && kv->valid <= kv->keys && span[i].n > 0);
+        keys = span_keys(&span[i]) > keys ? span_keys(&span[i]) : keys;
+        D = kv->D > D ? kv->D : D;
+        jobs += span_jobs(&span[i]);
+    }
+    attention a = { .out = out, .q = q, .span = span };
+    a.s_step = keys | 16;                   // an odd number of cache lines: rows fall into different sets
+    a.scratch_bytes = (size_t)ROWS * (a.s_step + D) * 4;
+    a.scratch = zt_scratch(d, a.scratch_bytes * d->threads);
+    if (a.scratch)
+        zt_parallel_for(d, jobs, attention_job, &a);
+}
