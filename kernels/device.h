@@ -60,16 +60,16 @@ enum { ZT_NEED_AVX2 = 1, ZT_NEED_AVX512 = 2 };      // AVX2+FMA+F16C; AVX512 F B
 uint32_t zt_cpu_features(void);
 
 // The levels, from plain to best; .name NULL ends the list.
-struct zt_level {
+struct zt_kernel_level {
     const char       *name;
     enum zt_space     space;
     uint32_t          need;
     const zt_kernels *k;        // NULL entries: not provided at this level
 };
-extern const struct zt_level zt_levels[];
+extern const struct zt_kernel_level zt_levels[];
 
 // Fills `out` from the levels whose needs are in `have`, later ones over earlier ones, up to `last` (NULL: all).
-void zt_kernels_select(zt_kernels *out, const struct zt_level *levels, enum zt_space space, uint32_t have,
+void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, enum zt_space space, uint32_t have,
                        const char *last);
 
 #ifdef __cplusplus

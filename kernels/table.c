@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which function serves which operation at which level.
+#include <string.h>
+
+#include "config.h"
+#include "kernels/device.h"
+
+static const zt_kernels level_c = {             // complete: a missing one fails to link
+#define X(op) .op = zt_##op##_c,
+    ZT_OPS(X)
+#undef X
+};
+
+#if HAVE_AVX2
+// Every operation has a prototype; those in the table below exist.
+#define X(op) zt_##op##_fn zt_##op##_avx2;
+ZT_OPS(X)
+#undef X
+
+static const zt_kernels level_avx2 = {          // NULL elsewhere: not provided at this level
+    .linear = NULL,
+};
+#endif
+
+#if HAVE_AVX512
+#define X(op) zt_##op##_fn zt_##op##_avx512;
+ZT_OPS(X)
+#undef X
+
+static const zt_kernels level_avx512 = {
+    .linear = NULL,
+};
+#endif
+
+const struct zt_kernel_level zt_levels[] = {
+    { "c",      ZT_HOST, 0,              &level_c },
+#if HAVE_AVX2
+    { "avx2",   ZT_HOST, ZT_NEED_AVX2,   &level_avx2 },
+#endif
+#if HAVE_AVX512
+    { "avx512", ZT_HOST, ZT_NEED_AVX2 | ZT_NEED_AVX512, &level_avx512 },
+#endif
+    { NULL, ZT_HOST, 0, NULL },
+};
+
+void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, enum zt_space space,
+                       uint32_t have, const char *last)
+{
+    memset(out, 0, sizeof(*out));
+    for (const struct zt_kernel_level *l = levels; l->name; l++) {
+        if (l->space == space && !(l->need & ~have)) {
+#define X(op) if (l->k->op) out->op = l->k->op;
+            ZT_OPS(X)
+#undef X
+        }
+        if (last && !strcmp(l->name, last))
+            break;
+    }
+}
