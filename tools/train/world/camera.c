@@ -8,7 +8,7 @@
 #define YAW_RATE (40.0f / 24.0f * 0.01745329f)     // radians per frame at full control
 #define ROLL_MAX (20.0f * 0.01745329f)
 #define PITCH_MAX (12.0f * 0.01745329f)
-#define CLEAR 9.0f                                  // the spring begins this far above the ground
+#define CLEAR 10.0f                                 // the spring begins this far above the ground
 #define CEILING 52.0f                               // and this far
 
 // Highest ground under the camera and a little ahead.
@@ -35,13 +35,14 @@ static float view_score(const map *m, const camera *c)
             const float x = c->x + sinf(a) * d, z = c->z + cosf(a) * d;
             const float v = (world_map_height(m, x, z) - c->y) / d;
             top = v > top ? v : top;
-            if (d < 40.0f && v > -0.1f)
-                near_wall += v + 0.1f;
+            if (d < 70.0f && v > -0.08f)
+                near_wall += v + 0.08f;
         }
         lo = top < lo ? top : lo;
         hi = top > hi ? top : hi;
     }
-    return (hi - lo) + 0.5f * hi - 2.0f * near_wall;
+    // Some sky must show: a wall above a third of the picture's half height counts against.
+    return (hi - lo) + 0.5f * hi - 2.0f * near_wall - 3.0f * maxf(hi - 0.22f, 0.0f);
 }
 
 void world_camera_start(camera *c, const world *w)
@@ -81,13 +82,13 @@ void world_camera_step(camera *c, const map *m, const float control[WORLD_CONTRO
     const float above = c->y - ground_ahead(m, c);
     float want = 0.75f * c->control[3];
     if (above < CLEAR)
-        want = fmaxf(want, 0.0f) + (CLEAR - above) * 0.10f * (0.5f + v);
+        want = maxf(want, 0.0f) + (CLEAR - above) * 0.10f * (0.5f + v);
     else if (above > CEILING)
-        want = fminf(want, 0.0f) - (above - CEILING) * 0.04f;
+        want = minf(want, 0.0f) - (above - CEILING) * 0.04f;
     else if (want < 0.0f)
         want *= smooth(CLEAR, CLEAR + 5.0f, above);
     c->rise += (want - c->rise) * 0.5f;
     c->y += c->rise;
-    const float floor_y = fmaxf(world_map_height(m, c->x, c->z), 0.0f) + 3.0f;
+    const float floor_y = maxf(world_map_height(m, c->x, c->z), 0.0f) + 3.0f;
     c->y = c->y < floor_y ? floor_y : c->y;
 }

@@ -8,7 +8,8 @@
 
 #define MAP_N 512                   // cells on a side; the map repeats
 #define MAP_CELLS (MAP_N * MAP_N)
-#define NOISES 6                    // octaves of 128, 64, 32, 16, 8 cells, and a second of 64
+#define NOISES 6                    // octaves of 85, 43, 21, 11, 5 cells, and a second of 43
+#define WORLD_LATTICE_MAX 128
 
 typedef struct rgb {
     float r, g, b;
@@ -22,6 +23,7 @@ typedef struct texel {
 // Height in cells (sea level is 0) and colour. Plain floats, so that maps blend linearly.
 typedef struct map {
     float height[MAP_CELLS];        // [z][x]
+    float peak;                     // no cell is higher
     texel color[MAP_CELLS];         // [z][x]
 } map;
 
@@ -33,6 +35,7 @@ typedef struct look {
     rgb cloud_lit, cloud_dark;
     float elevation;                // of the sun, radians
     float disc_radius;              // radians
+    float disc_show;                // 0 behind a storm
     float halo;                     // strength of the light around the disc
     float stars;                    // 0..1
     float cover;                    // clouds, 0..1
@@ -67,6 +70,16 @@ struct world {
 static inline float clampf(float v, float lo, float hi)
 {
     return v < lo ? lo : v > hi ? hi : v;
+}
+
+static inline float maxf(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static inline float minf(float a, float b)
+{
+    return a < b ? a : b;
 }
 
 static inline float smooth(float lo, float hi, float v)
@@ -109,7 +122,8 @@ static inline float decay(float x)
 // Hashes and noise (noise.c).
 uint64_t world_hash(uint64_t v);
 float world_unit(uint64_t seed, uint32_t i);    // [0, 1)
-// out [n][n] += amp * smooth noise of about [-1, 1] with `lattice` knots on a side. tmp holds
+// out [n][n] += amp * smooth noise of about [-1, 1] with `lattice` knots on a side (at most
+// WORLD_LATTICE_MAX). tmp holds
 // lattice * n floats.
 void world_noise_add(float *out, int n, uint64_t seed, int lattice, float amp, float *tmp);
 

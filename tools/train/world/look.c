@@ -71,8 +71,8 @@ static void make_fog(look *l)
     l->halo *= 0.8f;
     l->stars *= 0.15f;
     l->cover = 0.0f;
-    l->haze = l->haze * 1.8f + 0.0040f;
-    l->mist += 0.020f;
+    l->haze = l->haze * 1.5f + 0.0036f;
+    l->mist += 0.012f;
     l->glitter *= 0.35f;
 }
 
@@ -84,8 +84,8 @@ static void make_storm(look *l)
     l->glow = scale3(grey(l->glow, 0.7f, slate), 0.30f);
     l->sun = scale3(grey(l->sun, 0.5f, slate), 0.22f);
     l->ambient = scale3(grey(l->ambient, 0.6f, slate), 0.85f);
-    l->disc = scale3(l->horizon, 1.0f);
-    l->halo *= 0.10f;
+    l->disc_show = 0.0f;
+    l->halo *= 0.03f;
     l->stars = 0.0f;
     l->cover = 1.0f;
     l->cloud_lit = scale3(l->horizon, 0.75f);
@@ -108,6 +108,7 @@ look world_look(world_scene scene)
     l.haze *= a->haze;
     l.cover *= a->cover;
     l.far_level = a->far_level;
+    l.disc_show = 1.0f;
     if (scene.place == WORLD_MARS)
         l.disc_radius *= 0.75f;
     if (scene.weather == WORLD_FOG)

@@ -38,7 +38,7 @@ static float sample_half(const float *f, float x, float z)
 
 static void make_heights(builder *b, map *m, uint64_t seed, int place, const spot *s)
 {
-    static const int lattice[NOISES] = {4, 8, 16, 32, 64, 8};
+    static const int lattice[NOISES] = {6, 12, 24, 48, 96, 12};
     for (int i = 0; i < NOISES; i++)
         world_noise_add(b->noise[i], MAP_N, world_hash(seed + (uint64_t)i), lattice[i], 1.0f,
                         b->tmp);
@@ -72,7 +72,7 @@ static void make_shade(builder *b, const map *m, float elevation, float azimuth)
 
     for (int z = 0; z < HALF; z++)
         for (int x = 0; x < HALF; x++)
-            b->coarse[at_half(x, z)] = fmaxf(m->height[at(2 * x, 2 * z)], 0.0f);
+            b->coarse[at_half(x, z)] = maxf(m->height[at(2 * x, 2 * z)], 0.0f);
     box_rows(b->coarse, b->tmp, 1, 0);
     box_rows(b->tmp, b->blur, 0, 1);
     for (int z = 0; z < HALF; z++) {
@@ -121,13 +121,16 @@ static void make_colors(builder *b, map *m, int place, const spot *s, const look
             const float cosine = (sy - gx * sx - gz * sz) / sqrtf(1.0f + gx * gx + gz * gz);
             const float lambert = clampf((cosine + 0.12f) * (1.0f / 1.12f), 0.0f, 1.0f);
             const float hx = (float)x * 0.5f, hz = (float)z * 0.5f;
-            const float dip = sample_half(b->blur, hx, hz) - fmaxf(h, 0.0f);
+            const float dip = sample_half(b->blur, hx, hz) - maxf(h, 0.0f);
             const float open = clampf(1.0f - 0.07f * dip, 0.45f, 1.25f);
             m->color[at(x, z)] = light(&g, l, lambert, sample_half(b->shade, hx, hz), open);
         }
     }
-    for (int i = 0; i < MAP_CELLS; i++)
+    m->peak = 0.0f;
+    for (int i = 0; i < MAP_CELLS; i++) {
         m->height[i] = m->color[i].gloss > 0.0f && m->height[i] < 0.0f ? 0.0f : m->height[i];
+        m->peak = m->height[i] > m->peak ? m->height[i] : m->peak;
+    }
 }
 
 int world_map_build(map *m, uint64_t seed, int place, const look *l, float azimuth)
@@ -146,6 +149,7 @@ int world_map_build(map *m, uint64_t seed, int place, const look *l, float azimu
 void world_map_mix(map *out, const map *a, const map *b, float t)
 {
     const float *p = a->height, *q = b->height;
+    out->peak = a->peak > b->peak ? a->peak : b->peak;
     for (int i = 0; i < MAP_CELLS; i++)
         out->height[i] = lerpf(p[i], q[i], t);
     for (int i = 0; i < MAP_CELLS; i++) {

@@ -26,32 +26,40 @@ static void spline(float t, float w[4])
     w[3] = t * t * t / 6.0f;
 }
 
+// A place on the lattice: the first of four knots and their weights.
+typedef struct knot {
+    int i[4];
+    float w[4];
+} knot;
+
+static knot find_knot(int x, int n, int lattice)
+{
+    knot k;
+    const int i = x * lattice / n;
+    spline((float)(x * lattice - i * n) / (float)n, k.w);
+    for (int a = 0; a < 4; a++)
+        k.i[a] = (i + a) % lattice;
+    return k;
+}
+
 void world_noise_add(float *out, int n, uint64_t seed, int lattice, float amp, float *tmp)
 {
-    const int k = n / lattice;
-    const float unit = 1.0f / (float)k;
-
     for (int j = 0; j < lattice; j++) {
-        for (int i = 0; i < lattice; i++) {
-            float v[4], w[4];
-            for (int a = 0; a < 4; a++) {
-                const int at = j * lattice + ((i + a) & (lattice - 1));
-                v[a] = (world_unit(seed, (uint32_t)at) - 0.5f) * 4.8f * amp;
-            }
-            for (int p = 0; p < k; p++) {
-                spline((float)p * unit, w);
-                tmp[j * n + i * k + p] = w[0] * v[0] + w[1] * v[1] + w[2] * v[2] + w[3] * v[3];
-            }
+        float v[WORLD_LATTICE_MAX];
+        for (int i = 0; i < lattice; i++)
+            v[i] = (world_unit(seed, (uint32_t)(j * lattice + i)) - 0.5f) * 4.8f * amp;
+        for (int x = 0; x < n; x++) {
+            const knot k = find_knot(x, n, lattice);
+            tmp[j * n + x] = k.w[0] * v[k.i[0]] + k.w[1] * v[k.i[1]] + k.w[2] * v[k.i[2]] +
+                             k.w[3] * v[k.i[3]];
         }
     }
     for (int y = 0; y < n; y++) {
-        const float *row[4];
-        float w[4];
-        spline((float)(y % k) * unit, w);
-        for (int a = 0; a < 4; a++)
-            row[a] = tmp + ((y / k + a) & (lattice - 1)) * n;
+        const knot k = find_knot(y, n, lattice);
+        const float *r0 = tmp + k.i[0] * n, *r1 = tmp + k.i[1] * n;
+        const float *r2 = tmp + k.i[2] * n, *r3 = tmp + k.i[3] * n;
+        float *o = out + y * n;
         for (int x = 0; x < n; x++)
-            out[y * n + x] += w[0] * row[0][x] + w[1] * row[1][x] + w[2] * row[2][x] +
-                              w[3] * row[3][x];
+            o[x] += k.w[0] * r0[x] + k.w[1] * r1[x] + k.w[2] * r2[x] + k.w[3] * r3[x];
     }
 }

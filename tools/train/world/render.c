@@ -10,13 +10,10 @@
 #include <string.h>
 
 #define STEPS_MAX 288
+#define STRIP_MAX (2 * STEPS_MAX)
+#define CHUNK 16            // steps whose heights are fetched together
 #define SS 2.0f             // texels of the level picture per pixel
 #define STARS 90
-
-// One depth of the march, the same for every column.
-typedef struct step {
-    float z, inv, fade;     // fade: 1 within the map's view, 0 where the far plain has taken over
-} step;
 
 typedef struct texel4 {
     float r, g, b, a;       // display values times coverage; a is 1 on terrain
@@ -36,17 +33,31 @@ typedef struct frame {
     float sun[3];           // direction to the disc
     float sun_u, sun_v;     // its azimuth's direction: x, z
     float disc_cos, disc_edge;
-    int steps;
-    step step[STEPS_MAX];
+    int first, steps;
+    float peak;             // no ground in sight is higher
+    // The depths of the march, the same for every column; fade: 1 within the map's view, 0 where
+    // the far plain has taken over.
+    float z[STEPS_MAX + CHUNK], inv[STEPS_MAX + CHUNK], fade[STEPS_MAX + CHUNK];
 } frame;
 
-static rgb display(rgb c)
+// Linear light to display values, in place: Reinhard with white at 4, then a square root for the
+// eye.
+static void display(float *v, int n)
 {
-    // Reinhard with white at 4, then a square root for the eye.
-    c.r = sqrtf(c.r * (1.0f + c.r * (1.0f / 16.0f)) / (0.75f + c.r));
-    c.g = sqrtf(c.g * (1.0f + c.g * (1.0f / 16.0f)) / (0.75f + c.g));
-    c.b = sqrtf(c.b * (1.0f + c.b * (1.0f / 16.0f)) / (0.75f + c.b));
-    return c;
+    for (int i = 0; i < n; i++)
+        v[i] = sqrtf(v[i] * (1.0f + v[i] * (1.0f / 16.0f)) / (0.75f + v[i]));
+}
+
+// Rows of colours, one array a channel, so that the loops over them vectorise.
+typedef struct strip {
+    float r[STRIP_MAX], g[STRIP_MAX], b[STRIP_MAX];
+} strip;
+
+static void display_strip(strip *s, int n)
+{
+    display(s->r, n);
+    display(s->g, n);
+    display(s->b, n);
 }
 
 // Sky without clouds and disc. up: sine of the elevation; face: cosine of the angle to the sun
@@ -58,6 +69,13 @@ static rgb sky_gradient(const look *l, float up, float face)
     const float side = 0.5f + 0.5f * face;
     const float low = decay(y * 5.5f);
     return add3(mix3(l->horizon, l->zenith, t), l->glow, low * (0.10f + 0.90f * side * side * side));
+}
+
+static void set_step(frame *f, int k, float z)
+{
+    f->z[k] = z;
+    f->inv[k] = 1.0f / z;
+    f->fade[k] = 1.0f - smooth(220.0f, 330.0f, z);
 }
 
 static void setup(frame *f, const world *w)
@@ -79,9 +97,27 @@ static void setup(frame *f, const world *w)
     f->disc_cos = 0.5f * w->look.disc_radius * w->look.disc_radius;
     float z = 3.0f;
     while (z < 5000.0f && f->steps < STEPS_MAX) {
-        f->step[f->steps++] = (step){z, 1.0f / z, 1.0f - smooth(220.0f, 330.0f, z)};
-        z += z < 260.0f ? fmaxf(0.4f, 0.0165f * z) : 0.07f * z;
+        set_step(f, f->steps++, z);
+        z += z < 260.0f ? maxf(0.5f, 0.018f * z) : 0.07f * z;
     }
+    for (int k = 0; k < CHUNK; k++)
+        set_step(f, f->steps + k, z);
+    f->peak = w->now->peak > w->look.far_level ? w->now->peak : w->look.far_level;
+}
+
+// Steps nearer than `first` lie under the picture: no ground within them reaches its lowest row.
+static void skip_near(frame *f, float v0)
+{
+    const float *h = f->w->now->height;
+    const int reach = 32, x0 = (int)f->w->cam.x, z0 = (int)f->w->cam.z;
+    float top = 0.0f;
+    for (int z = z0 - reach; z <= z0 + reach; z++)
+        for (int x = x0 - reach; x <= x0 + reach; x++)
+            top = maxf(top, h[(z & (MAP_N - 1)) * MAP_N + (x & (MAP_N - 1))]);
+    // Half the reach: the picture's edge columns are longer than their depth.
+    while (f->first + 1 < f->steps && f->z[f->first + 1] < 0.5f * (float)reach &&
+           (top - f->w->cam.y) * f->inv[f->first + 1] < v0)
+        f->first++;
 }
 
 // --- terrain ---
@@ -147,70 +183,127 @@ static rgb reflect(const frame *f, const column *c, rgb base, float gloss, float
     return add3(out, l->sun, path * gloss * clampf(0.35f + 1.6f * ripple, 0.05f, 1.0f));
 }
 
-static rgb shade(const frame *f, const column *c, const step *s, cell at, float h, float slope)
+// The points of a column that bound what is seen, front to back.
+typedef struct marks {
+    int n;
+    int k[STRIP_MAX], end[STRIP_MAX];       // step; the row below which this point hides all
+    float row[STRIP_MAX], height[STRIP_MAX], keep[STRIP_MAX];
+    strip color;
+} marks;
+
+static void add_mark(marks *m, int k, float row, float height, int end)
 {
-    const look *l = &f->w->look;
-    const texel t = cell_color(f->w->now->color, at);
-    rgb out = {t.r, t.g, t.b};
-    if (t.gloss > 0.02f)
-        out = reflect(f, c, out, t.gloss, slope);
-    const float mist = l->mist * decay((h > 0.0f ? h : 0.0f) * 0.12f);
-    const float d = s->z * c->stretch;
-    const float keep = decay(d * (l->haze + mist) * clampf(d * 0.02f, 0.0f, 1.0f)) * s->fade;
-    return display(mix3(c->air, out, keep));
+    m->k[m->n] = k;
+    m->row[m->n] = row;
+    m->height[m->n] = height;
+    m->end[m->n++] = end;
 }
 
-// Rows [top, end) between two visible heights, colour running from a to b.
-static void fill(texel4 *t, int top, int end, float from, float to, rgb a, rgb b)
+// Heights and rows of the steps k0 .. k0 + CHUNK - 1. One loop without branches: it vectorises.
+static void measure(const frame *f, const level *lv, const column *c, int k0, float *height,
+                    float *row)
 {
-    const float k = 1.0f / (to - from);
-    float w = ((float)top + 0.5f - from) * k;
-    for (int j = top; j < end; j++, w += k) {
-        const float s = w < 0.0f ? 0.0f : w;
-        t[j] = (texel4){a.r + (b.r - a.r) * s, a.g + (b.g - a.g) * s, a.b + (b.b - a.b) * s,
-                        1.0f};
+    const float *h = f->w->now->height;
+    const float x0 = f->w->cam.x, y0 = f->w->cam.y, z0 = f->w->cam.z;
+    const float far_level = f->w->look.far_level, v0 = lv->v0, scale = lv->scale;
+    const float dx = c->dx, dz = c->dz;
+    for (int k = 0; k < CHUNK; k++) {
+        const float z = f->z[k0 + k];
+        const cell at = find_cell(x0 + dx * z, z0 + dz * z);
+        height[k] = lerpf(far_level, cell_height(h, at), f->fade[k0 + k]);
+        row[k] = ((height[k] - y0) * f->inv[k0 + k] - v0) * scale;
     }
 }
 
-static void draw_column(const frame *f, const level *lv, int i)
+// Marches a column. A point that comes out of hiding brings the hidden one before it along, so
+// that the colour has two ends to run between.
+static void find_marks(const frame *f, const level *lv, const column *c, marks *m)
+{
+    const float y0 = f->w->cam.y, level_row = -lv->v0 * lv->scale;
+    float height[CHUNK], row[CHUNK], last_row = -1.0f, last_height = 0.0f;
+    int top = 0, last_seen = 1;
+
+    m->n = 0;
+    for (int k = f->first; k < f->steps && top < lv->h; k++) {
+        const int n = (k - f->first) % CHUNK;
+        if (n == 0) {
+            // Above the eye's level, rows only fall with distance: nothing higher can follow.
+            if ((float)top > level_row &&
+                y0 + ((float)top - level_row) / lv->scale * f->z[k] > f->peak)
+                break;
+            measure(f, lv, c, k, height, row);
+        }
+        int end = (int)(row[n] + 0.5f);
+        const int seen = row[n] >= 0.0f && end > top;
+        if (seen) {
+            if (!last_seen)
+                add_mark(m, k - 1, last_row, last_height, top);
+            end = end > lv->h ? lv->h : end;
+            add_mark(m, k, row[n], height[n], end);
+            top = end;
+        }
+        last_seen = seen;
+        last_row = row[n];
+        last_height = height[n];
+    }
+}
+
+static void shade(const frame *f, const column *c, marks *m)
 {
     const world *w = f->w;
+    const look *l = &w->look;
+    const float haze = l->haze, mist = l->mist, stretch = c->stretch;
+    strip *s = &m->color;
+
+    for (int i = 0; i < m->n; i++) {
+        const float z = f->z[m->k[i]];
+        const cell at = find_cell(w->cam.x + c->dx * z, w->cam.z + c->dz * z);
+        const texel t = cell_color(w->now->color, at);
+        rgb out = {t.r, t.g, t.b};
+        if (t.gloss > 0.02f)
+            out = reflect(f, c, out, t.gloss, (m->height[i] - w->cam.y) * f->inv[m->k[i]]);
+        s->r[i] = out.r;
+        s->g[i] = out.g;
+        s->b[i] = out.b;
+        m->keep[i] = z;
+    }
+    for (int i = 0; i < m->n; i++) {
+        const float h = m->height[i] > 0.0f ? m->height[i] : 0.0f, d = m->keep[i] * stretch;
+        const float close = d < 50.0f ? d * 0.02f : 1.0f;
+        const float fade = f->fade[m->k[i]];
+        const float keep = decay(d * (haze + mist * decay(h * 0.12f)) * close) * fade;
+        s->r[i] = c->air.r + (s->r[i] - c->air.r) * keep;
+        s->g[i] = c->air.g + (s->g[i] - c->air.g) * keep;
+        s->b[i] = c->air.b + (s->b[i] - c->air.b) * keep;
+    }
+    display_strip(s, m->n);
+}
+
+// Rows [top, end) between the marks i - 1 and i.
+static void fill(texel4 *t, const marks *m, int i, int top, int end)
+{
+    const int j = i ? i - 1 : 0;
+    const strip *s = &m->color;
+    const rgb a = {s->r[j], s->g[j], s->b[j]};
+    const rgb d = {s->r[i] - a.r, s->g[i] - a.g, s->b[i] - a.b};
+    const float from = i ? m->row[j] : -1.0f, step = 1.0f / (m->row[i] - from);
+    float w = ((float)top + 0.5f - from) * step;
+    for (int y = top; y < end; y++, w += step)
+        t[y] = (texel4){a.r + d.r * w, a.g + d.g * w, a.b + d.b * w, 1.0f};
+}
+
+static void draw_column(const frame *f, const level *lv, int i, marks *m)
+{
     const column c = make_column(f, lv->u0 + (float)i / lv->scale);
     texel4 *t = lv->t + (int64_t)i * lv->h;
-    float last_row = -1.0f, last_h = 0.0f;
-    rgb last = {0};
-    cell last_at = {0};
-    int top = 0, seen = 0, last_k = 0;
+    int top = 0;
 
-    for (int k = 0; k < f->steps && top < lv->h; k++) {
-        const step *s = &f->step[k];
-        const cell at = find_cell(w->cam.x + c.dx * s->z, w->cam.z + c.dz * s->z);
-        const float h = lerpf(w->look.far_level, cell_height(w->now->height, at), s->fade);
-        const float slope = (h - w->cam.y) * s->inv;
-        const float row = (slope - lv->v0) * lv->scale;
-        int end = (int)(row + 0.5f);
-        if (row < 0.0f || end <= top) {
-            seen = 0;
-            last_row = row;
-            last_h = h;
-            last_at = at;
-            last_k = k;
-            continue;
-        }
-        end = end > lv->h ? lv->h : end;
-        const rgb color = shade(f, &c, s, at, h, slope);
-        if (!seen) {
-            const step *p = &f->step[last_k];
-            last = k == 0 ? color : shade(f, &c, p, last_at, last_h, (last_h - w->cam.y) * p->inv);
-        }
-        fill(t, top, end, last_row, row, last, color);
-        top = end;
-        seen = 1;
-        last_row = row;
-        last = color;
-        last_h = h;
-        last_at = at;
-        last_k = k;
+    find_marks(f, lv, &c, m);
+    shade(f, &c, m);
+    for (int k = 0; k < m->n; k++) {
+        if (m->end[k] > top)
+            fill(t, m, k, top, m->end[k]);
+        top = m->end[k];
     }
     memset(t + top, 0, sizeof(texel4) * (size_t)(lv->h - top));
 }
@@ -237,7 +330,7 @@ static rgb sky(const frame *f, const float d[3], float star)
 
     c = add3(c, (rgb){0.9f, 0.95f, 1.0f}, star * l->stars * smooth(0.02f, 0.2f, d[1]));
     c = add3(c, l->disc, l->halo * (0.10f / (1.0f + 40.0f * off) + 0.22f / (1.0f + 500.0f * off)));
-    c = mix3(c, l->disc, smooth(f->disc_cos * 1.35f, f->disc_cos * 0.8f, off));
+    c = mix3(c, l->disc, l->disc_show * smooth(f->disc_cos * 1.35f, f->disc_cos * 0.8f, off));
     if (l->cover > 0.0f && d[1] > 0.03f) {
         const float k = 10.0f / (d[1] + 0.06f);
         const float v = cloud_at(f->w->cloud, f->w->cam.x * 0.06f + d[0] * k,
@@ -336,10 +429,7 @@ static texel4 gather(const level *lv, float i, float j)
         const texel4 *t = lv->t + (int64_t)(ic + x - 1) * lv->h + jc - 1;
         for (int y = 0; y < 3; y++) {
             const float w = wi[x] * wj[y];
-            s.r += w * t[y].r;
-            s.g += w * t[y].g;
-            s.b += w * t[y].b;
-            s.a += w * t[y].a;
+            s = (texel4){s.r + w * t[y].r, s.g + w * t[y].g, s.b + w * t[y].b, s.a + w * t[y].a};
         }
     }
     return s;
@@ -350,24 +440,36 @@ static uint8_t byte(float v)
     return (uint8_t)(clampf(v, 0.0f, 1.0f) * 255.0f + 0.5f);
 }
 
-static void draw_pixel(const frame *f, const level *lv, float sx, float sy, float star, uint8_t *out)
+// Pixels x0 .. x0 + n - 1 of a row: the terrain as gathered, then what sky shows behind it.
+static void draw_pixels(const frame *f, const level *lv, float sx, float sy, float dx, int n,
+                        const float *star, uint8_t *out)
 {
-    float q[3];
-    ray(f, sx, sy, q);
-    const float inv = 1.0f / q[2];
-    texel4 t = gather(lv, (q[0] * inv - lv->u0) * lv->scale, (q[1] * inv - lv->v0) * lv->scale - 0.5f);
-    if (t.a < 0.999f) {
-        const float n = 1.0f / sqrtf(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]);
-        const float d[3] = {(q[0] * f->cos_yaw + q[2] * f->sin_yaw) * n, q[1] * n,
-                            (q[2] * f->cos_yaw - q[0] * f->sin_yaw) * n};
-        const rgb s = display(sky(f, d, star));
-        t.r += s.r * (1.0f - t.a);
-        t.g += s.g * (1.0f - t.a);
-        t.b += s.b * (1.0f - t.a);
+    strip s;
+    texel4 t[STRIP_MAX];
+    for (int i = 0; i < n; i++) {
+        float q[3];
+        rgb c = {0};
+        ray(f, sx + dx * (float)i, sy, q);
+        const float inv = 1.0f / q[2];
+        t[i] = gather(lv, (q[0] * inv - lv->u0) * lv->scale,
+                      (q[1] * inv - lv->v0) * lv->scale - 0.5f);
+        if (t[i].a < 0.999f) {
+            const float k = 1.0f / sqrtf(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]);
+            const float d[3] = {(q[0] * f->cos_yaw + q[2] * f->sin_yaw) * k, q[1] * k,
+                                (q[2] * f->cos_yaw - q[0] * f->sin_yaw) * k};
+            c = sky(f, d, star[i]);
+        }
+        s.r[i] = c.r;
+        s.g[i] = c.g;
+        s.b[i] = c.b;
     }
-    out[0] = byte(t.r);
-    out[1] = byte(t.g);
-    out[2] = byte(t.b);
+    display_strip(&s, n);
+    for (int i = 0; i < n; i++) {
+        const float k = 1.0f - t[i].a;
+        out[3 * i] = byte(t[i].r + s.r[i] * k);
+        out[3 * i + 1] = byte(t[i].g + s.g[i] * k);
+        out[3 * i + 2] = byte(t[i].b + s.b[i] * k);
+    }
 }
 
 int world_render(const world *w, int width, int height, uint8_t *rgb)
@@ -382,14 +484,17 @@ int world_render(const world *w, int width, int height, uint8_t *rgb)
     }
     if (w->look.stars > 0.005f)
         draw_stars(&f, width, height, star);
+    skip_near(&f, lv.v0);
+    marks m;
     for (int i = 0; i < lv.w; i++)
-        draw_column(&f, &lv, i);
+        draw_column(&f, &lv, i, &m);
     const float k = 2.0f * WORLD_TAN_HALF_FOV / (float)width;
     for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++)
-            draw_pixel(&f, &lv, ((float)x + 0.5f - 0.5f * (float)width) * k,
-                       (0.5f * (float)height - 0.5f - (float)y) * k, star[y * width + x],
-                       rgb + (y * width + x) * 3);
+        for (int x = 0; x < width; x += STRIP_MAX)
+            draw_pixels(&f, &lv, ((float)x + 0.5f - 0.5f * (float)width) * k,
+                        (0.5f * (float)height - 0.5f - (float)y) * k, k,
+                        width - x < STRIP_MAX ? width - x : STRIP_MAX, star + y * width + x,
+                        rgb + (y * width + x) * 3);
     free(lv.t);
     free(star);
     return 0;

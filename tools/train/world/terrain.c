@@ -30,8 +30,8 @@ void world_spots(int place, uint64_t seed, spot s[SPOTS])
         s[i].z = ((float)(i / 3) + 0.2f + 0.6f * world_unit(seed, k + 1)) * lane;
         s[i].r = 0.6f + 0.4f * world_unit(seed, k + 2);
         s[i].h = 0.6f + 0.4f * world_unit(seed, k + 3);
-        s[i].r *= place == WORLD_MARS ? 34.0f : 88.0f;
-        s[i].h *= place == WORLD_MARS ? 9.0f : 78.0f;
+        s[i].r *= place == WORLD_MARS ? 27.0f : 80.0f;
+        s[i].h *= place == WORLD_MARS ? 7.5f : 66.0f;
     }
 }
 
@@ -40,8 +40,8 @@ static float mountains(const float n[])
     const float r = ridge(0.75f * n[1] + 0.25f * n[2]);
     const float crest = r > 0 ? r * r : 0;
     const float mass = smooth(-0.9f, 1.1f, n[0]);
-    return -3.0f + (26.0f + 50.0f * mass) * crest + 10.0f * mass +
-           7.0f * (0.4f + crest) * ridge(n[3]) + 3.0f * n[2] + 1.2f * n[4] * crest;
+    return -4.0f + (15.0f + 36.0f * mass) * crest + 11.0f * mass +
+           4.5f * (0.3f + crest) * ridge(n[3]) + 2.0f * n[2] + 0.7f * n[4] * crest;
 }
 
 static float dune(const float n[], int x, int z)
@@ -100,8 +100,9 @@ static float ice(const float n[])
     const float crack = fabsf(n[2] + 0.35f * n[3]), lead = fabsf(n[1] - 0.4f * n[2]);
     const float floe = smooth(0.06f, 0.16f, crack) * smooth(0.10f, 0.24f, lead);
     const float berg = smooth(0.45f, 1.15f, n[5] + 0.25f * n[2]);
-    return -1.5f + 2.6f * floe + 0.4f * n[3] * floe +
-           berg * floe * (13.0f + 17.0f * ridge(n[2]) + 4.0f * ridge(n[3]));
+    const float solid = maxf(floe, smooth(0.0f, 0.3f, berg));
+    return -1.5f + 2.4f * solid + 0.3f * n[3] * solid +
+           berg * (9.0f + 13.0f * ridge(n[2]) + 3.0f * ridge(n[3]));
 }
 
 static float mars(const float n[], const spot *s, int x, int z)
@@ -184,8 +185,8 @@ static ground volcano_ground(const float n[], const spot *s, int x, int z, float
         if (k <= 0.0f)
             continue;
         const float vein = smooth(0.20f, 0.03f, fabsf(n[2] + 0.3f * n[1]));
-        heat = fmaxf(heat, vein * smooth(0.10f, 0.45f, k));
-        heat = fmaxf(heat, smooth(0.86f, 0.93f, k));
+        heat = maxf(heat, vein * smooth(0.10f, 0.45f, k));
+        heat = maxf(heat, smooth(0.86f, 0.93f, k));
     }
     g.albedo = mix3(g.albedo, (rgb){0.16f, 0.15f, 0.15f}, 0.5f * smooth(20.0f, 50.0f, h));
     g.emit = scale3(hot, heat * clampf(0.8f + 0.2f * n[3] - 0.1f * slope, 0.3f, 1.2f));

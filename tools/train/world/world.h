@@ -4,7 +4,7 @@
 // the model that ships.
 //
 // Build alone:
-//   cc -O3 -ffp-contract=off -march=x86-64-v3 -shared -fPIC -o libzt_world.so *.c -lm
+//   cc -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -march=x86-64-v3 -shared -fPIC -o libzt_world.so *.c -lm
 //
 // Everything follows from the seed. One thread per world; any number of worlds at once.
 #ifndef ZT_TOOLS_TRAIN_WORLD_H

@@ -60,13 +60,14 @@ static int clip(uint64_t seed, int w, int h, int frames)
     return err < 0;
 }
 
-// control[k] = value on one axis; the caller frees the frames.
+// control[k] = value on one axis, in slow flight; the caller frees the frames.
 static uint8_t *fly(uint64_t seed, world_scene s, int axis, float value, int w, int h, int frames)
 {
     uint8_t *rgb = malloc((size_t)frames * (size_t)(w * h * 3));
     float *controls = calloc((size_t)frames * WORLD_CONTROLS, sizeof *controls);
     int32_t *scene = malloc(sizeof(int32_t) * 3 * (size_t)frames);
     for (int k = 0; k < frames; k++) {
+        controls[k * WORLD_CONTROLS + 2] = -1.0f;
         controls[k * WORLD_CONTROLS + axis] = value;
         scene[3 * k] = s.place;
         scene[3 * k + 1] = s.time;
