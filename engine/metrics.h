@@ -29,12 +29,15 @@ typedef struct zt_metrics {
     zt_histogram stage[ZT_STAGES];      // "encode" is measured by the stream and added by the program
     zt_histogram latency;               // sampled -> packet handed over
     zt_histogram prompt_to_frame;       // prompt given -> packet of the first frame that used it
+    zt_histogram first_frame;           // session created -> packet of its first picture
     uint64_t     quality_changes;       // steps planned below or back to the target
     int          sessions;
 } zt_metrics;
 
+void    zt_histogram_merge(zt_histogram *h, const zt_histogram *more);
+void    zt_metrics_merge(zt_metrics *m, const zt_metrics *more);
 void    zt_histogram_add(zt_histogram *h, int64_t ns);              // owner's thread
-int64_t zt_histogram_quantile(const zt_histogram *h, double q);     // ns, interpolated within the bucket
+int64_t zt_histogram_quantile(const zt_histogram *h, double q);     // ns, interpolated within the bucket; 0 when empty
 
 #ifdef __cplusplus
 }

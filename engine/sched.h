@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides what the engine does next. Pure: the time is an argument; no thread, no clock, no memory of its own.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "diffusion/model.h"
+#include "engine/cost.h"
+#include "engine/metrics.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ZT_SCHED_SESSIONS 32    // at once
+#define ZT_SCHED_FLIGHT   64    // slots of a session that were shown and have no outcome yet
+
+enum zt_pacing {
+    ZT_LIVE,        // slot k is due at T0 + k * period, T0 being the hand-over of slot 0
+    ZT_UNPACED,     // the order of live work, due whenever it is made
+    ZT_OFFLINE,     // no deadlines, after all live work
+};
+
+typedef struct zt_pace {
+    enum zt_pacing pacing;
+    int64_t        period;          // ns, > 0
+    int64_t        budget;          // ns from release to due; > 0
+    int            chunk;           // slots per model_frame, >= 1
+    int            steps_min;       // >= 1
+    int            steps_max;       // >= steps_min: the target
+    int            first_steps;     // of the first model_frame, >= 1
+    uint64_t       frames;          // model_frames to make; 0: until zt_sched_finish()
+} zt_pace;
+
+enum zt_action {
+    ZT_DO_PASS,     // run `pass`; several at once are one batch
+    ZT_DO_SHOW,     // decode, convert, hand over as slot `index` (and the chunk's others after it)
+    ZT_DO_REPEAT,   // hand over the last picture again as slot `index`
+};
+
+typedef struct zt_todo {
+    int            id;          // the session's
+    enum zt_action action;
+    enum zt_pass   pass;        // ZT_DO_PASS only, and so are the next four
+    bool           begin;       // the first pass of a model_frame: read the mailboxes, begin the frame
+    bool           replan;      // fewer passes are left than planned: make a new time list from the present time
+    int            step;        // of this frame, from 0; ZT_COMMIT: unused
+    int            left;        // passes to run, this one included
+    int            steps;       // ZT_DO_SHOW: spent on this picture
+    uint64_t       index;       // slot
+    int64_t        due;         // of the slot, monotonic ns; 0 unless live (slot 0: predicted)
+} zt_todo;
+
+// A slot that has been shown: decided once, counted when it is due.
+struct zt_flight {
+    uint64_t        index;
+    int64_t         made;
+    int             steps, target;
+    bool            decided;
+    enum zt_outcome outcome;
+};
+
+struct zt_lane {
+    bool     used;
+    zt_pace  pace;
+    int64_t  added, served;     // when it came; when it last got something done
+    int64_t  epoch;             // T0: predicted when slot 0 is made, exact when it is delivered
+    bool     exact;             // a packet has been delivered: T0 moves no more
+
+    uint64_t next;              // slot of the model_frame in work, or of the one to begin
+    uint64_t begun;             // model_frames
+    bool     working;           // between a frame's first pass and its show
+    bool     taken;             // a todo is out
+    bool     finishing;         // nothing new is begun
+    bool     uncommitted;       // the last frame is not in the cache yet
+    bool     late;              // was due, and is expected within half a period
+    int      step, left;        // done, to do
+
+    int      steps;             // planned for now: rises by one per second of headroom, falls at once
+    int64_t  tight;             // when there was last no headroom
+    zt_cost  show, encode;      // decode + convert; made -> delivered
+
+    struct zt_flight flight[ZT_SCHED_FLIGHT];
+    int      first, flying;
+
+    uint64_t outcome[ZT_OUTCOMES];
+    uint64_t changes;           // of `steps`
+};
+
+// Zeroed is empty and valid.
+typedef struct zt_sched {
+    struct zt_lane lane[ZT_SCHED_SESSIONS];
+    zt_cost        pass[2 * ZT_MAX_JOBS + 1];   // by segments in the batch; ZT_COMMIT_DENOISE has two
+} zt_sched;
+
+// Its id >= 0, or -EAGAIN: all lanes are taken.
+int  zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now);
+// Shown slots without a packet count as dropped. The lane can be read until it is added again.
+void zt_sched_remove(zt_sched *s, int id);
+void zt_sched_finish(zt_sched *s, int id);                      // the frame in work is the last
+bool zt_sched_finished(const zt_sched *s, int id);              // all is made that will be
+
+// What to do now: n > 0 passes that form one batch, or one show or repeat. 0: nothing before *wake
+// (INT64_MAX: before something else happens); *wake is then later than now. Every todo must be reported.
+int  zt_sched_next(zt_sched *s, int64_t now, zt_todo *todo, int max, int64_t *wake);
+// They are done: started, ended. A show is reported before its picture is handed on.
+void zt_sched_done(zt_sched *s, const zt_todo *todo, int n, int64_t started, int64_t ended);
+// The picture of a show or repeat could not be handed on: dropped.
+void zt_sched_lost(zt_sched *s, int id, uint64_t index);
+// The packet of a slot was handed to the transports: decides its outcome. Shown slots before it had none: dropped.
+void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now);
+
+// ns a frame takes at `steps` from its first pass to its packet, on average and alone; 0 while unknown.
+int64_t zt_sched_mean(const zt_sched *s, int id, int steps);
+
+#ifdef __cplusplus
+}
+#endif
