@@ -29,6 +29,8 @@ ZT_OPS(X)
 
 static const zt_kernels level_avx512 = {
     .linear = NULL,
+    .attention = zt_attention_avx512,
+    .conv = zt_conv_avx512,
 };
 #endif
 
