@@ -17,16 +17,31 @@ typedef struct zt_engine  zt_engine;
 typedef struct zt_session zt_session;
 
 // Called on the engine's thread, in order, once per picture (repeats too). Must not block unless the session is
-// offline. The frame is borrowed; zt_frame_ref() to keep it.
+// offline or unpaced. The frame is borrowed; zt_frame_ref() to keep it.
 typedef void zt_frame_fn(void *cookie, zt_frame *f);
+// Called on the engine's thread for what it measures, as the histograms are filled (benchmarks).
+typedef void zt_stage_fn(void *cookie, enum zt_stage stage, int64_t ns);
+
+// What to do at an exact model_frame (events files, replay).
+typedef struct zt_event {
+    uint64_t    frame;
+    const char *prompt;                 // or NULL
+    unsigned    set;                    // bit i: control[i] is given
+    float       control[ZT_MAX_CONTROLS];
+} zt_event;
+
+#define ZT_PROMPT_BYTES 65536           // a prompt has at most so many
 
 // Zero means the default in parentheses.
 typedef struct zt_session_params {
     const char  *prompt;        // UTF-8, copied (the model's default prompt)
+    const zt_event *event;      // in the order of their frames; copied with its prompts (none)
+    int          events;
     int          w, h;          // the model's picture size (the model's own)
     int          fps;           // 1..60 (the model's own)
     int          steps_min;     // per frame, under load (1)
     int          steps_max;     // per frame, at leisure (the model's own)
+    int          first_steps;   // of the first frame (the model's own)
     int64_t      budget;        // ns from sampling to hand-over (2 periods; F + 1 for chunks of F)
     uint64_t     seed;          // any value, 0 too
     uint64_t     frames;        // then stop (0: never)
@@ -34,35 +49,33 @@ typedef struct zt_session_params {
     bool         unpaced;       // live rules but slots are due as fast as they are made (benchmarks)
     int          pool;          // frames that consumers may hold at once (8)
     zt_frame_fn *on_frame;      // required
+    zt_stage_fn *on_stage;      // (none)
     void        *cookie;
 } zt_session_params;
 
-// Borrows the model (which borrows its device): both belong to the engine's thread from here on.
-int  zt_engine_create(zt_engine **out, zt_model *m);
-void zt_engine_destroy(zt_engine **e);      // ends its sessions' work first; takes NULL inside
-// Takes a reference to nothing: counters of all sessions together. From any thread.
+// 0 or -EINVAL (logged): empty, not UTF-8 or longer than ZT_PROMPT_BYTES. From any thread.
+int  zt_prompt_check(const char *text);
+
+// Borrows both; they belong to the engine's thread from here on.
+int  zt_engine_create(zt_engine **out, zt_device *d, zt_model *m);
+void zt_engine_destroy(zt_engine **e);      // after its sessions; takes NULL inside
+// Counters of all sessions, past ones too. From any thread.
 void zt_engine_metrics(zt_engine *e, zt_metrics *out);
 
-// From any thread. 0, -EINVAL (a parameter is out of range: logged), -EAGAIN (no room: too many sessions), -ENOMEM.
-// `ignored` (may be NULL): unknown words of the prompt.
+// From any thread but the engine's. 0, -EINVAL (a parameter is out of range: logged), -EAGAIN (too many sessions),
+// -ENOTSUP (the model makes several pictures per pass), -ENOMEM. *out is written before the first on_frame.
 int  zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p);
 void zt_session_destroy(zt_session **s);    // on_frame is never called after this returns; from any thread but the engine's
-int  zt_session_wait(zt_session *s);        // until `frames` are made or it failed: 0 or -errno
+int  zt_session_wait(zt_session *s);        // until `frames` are made, it was stopped, or it failed: 0 or -errno
 void zt_session_stop(zt_session *s);        // finish the frame in work, then be done; from any thread, async-signal-safe
+bool zt_session_done(zt_session *s);        // zt_session_wait() would return at once; from any thread
 
-// Mailboxes, read when the next frame's first pass is launched. From any thread. 0 or -EINVAL (not UTF-8, too long).
+// Mailboxes: the latest is read when the next frame's first pass is launched. From any thread. 0 or -EINVAL.
 int  zt_session_prompt(zt_session *s, const char *text);
 int  zt_session_control(zt_session *s, int control, float value);
-// What to do at an exact model_frame (events files, replay): before the session's first frame only. Copies.
-typedef struct zt_event {
-    uint64_t frame;
-    char    *prompt;                    // or NULL
-    unsigned set;                       // bit i: control[i] is given
-    float    control[ZT_MAX_CONTROLS];
-} zt_event;
-int  zt_session_events(zt_session *s, const zt_event *e, int n);
-// Words of the latest prompt that the model does not know, separated by spaces; copied. From any thread.
-void zt_session_ignored(zt_session *s, char *out, size_t bytes);
+// Words of the latest prompt read that the model does not know, separated by spaces; copied. From any thread.
+// Returns how many it knows.
+int  zt_session_ignored(zt_session *s, char *out, size_t bytes);
 
 // Report that the packet of slot `index` was handed to the transports at `now`. Decides its outcome. From any thread.
 void zt_session_delivered(zt_session *s, uint64_t index, int64_t now);

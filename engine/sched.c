@@ -60,7 +60,7 @@ static int64_t least_cost(const zt_sched *s, const struct zt_lane *c)
 int64_t zt_sched_mean(const zt_sched *s, int id, int steps)
 {
     const struct zt_lane *c = &s->lane[id];
-    return pass_cost(s, 2, true) + (steps - 1) * pass_cost(s, 1, true) + c->show.mean + c->encode.mean;
+    return steps * pass_cost(s, 1, true) + c->show.mean + c->encode.mean;
 }
 
 int zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now)

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread that asks the scheduler what to do, does it, and sleeps in between.
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/internal.h"
+
+#define LONGEST_SLEEP (100 * ZT_MS)     // zt_session_stop() cannot wake the thread: a signal handler may call it
+
+static void sleep_until(zt_engine *e, int64_t wake)
+{
+    if (e->sessions)
+        wake = ZT_MIN(wake, zt_now() + LONGEST_SLEEP);
+    if (wake == INT64_MAX) {
+        pthread_cond_wait(&e->work, &e->lock);
+        return;
+    }
+    const struct timespec at = { (time_t)(wake / ZT_S), (long)(wake % ZT_S) };
+    pthread_cond_timedwait(&e->work, &e->lock, &at);
+}
+
+void zt_session_leave_lane(zt_session *s)
+{
+    if (s->id < 0)
+        return;
+    zt_engine *e = s->engine;
+    zt_sched_remove(&e->sched, s->id);
+    const struct zt_lane *c = &e->sched.lane[s->id];
+    for (int i = 0; i < ZT_OUTCOMES; i++)
+        s->metrics.outcome[i] += c->outcome[i];
+    s->metrics.quality_changes += c->changes;
+    e->session[s->id] = NULL;
+    s->id = -1;
+}
+
+void zt_session_fail(zt_session *s, int err)
+{
+    zt_engine *e = s->engine;
+    zt_session_leave_lane(s);
+    for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
+        if (e->laneless[i])
+            continue;
+        e->laneless[i] = s;
+        break;
+    }
+    s->error = err;
+    if (s->phase == ZT_RUNNING)
+        s->phase = ZT_DONE;
+    pthread_cond_broadcast(&e->change);
+}
+
+// Gives a new session its state and its lane.
+static void admit(zt_engine *e, zt_session *s)
+{
+    pthread_mutex_unlock(&e->lock);
+    int err = zt_work_setup(s);
+    pthread_mutex_lock(&e->lock);
+    if (!err)
+        err = e->sessions < ZT_SCHED_SESSIONS ? zt_sched_add(&e->sched, &s->pace, zt_now()) : -EAGAIN;
+    s->id = err;
+    if (err < 0) {
+        s->id = -1;
+        s->error = err;
+        s->phase = ZT_GONE;
+        pthread_mutex_unlock(&e->lock);
+        zt_work_teardown(s);
+        pthread_mutex_lock(&e->lock);
+    } else {
+        e->session[s->id] = s;
+        e->sessions++;
+        *s->out = s;
+        s->phase = ZT_RUNNING;
+    }
+    pthread_cond_broadcast(&e->change);
+}
+
+static void release(zt_engine *e, zt_session *s, zt_session **place)
+{
+    zt_session_leave_lane(s);
+    *place = NULL;
+    pthread_mutex_unlock(&e->lock);
+    zt_work_teardown(s);
+    pthread_mutex_lock(&e->lock);
+    zt_metrics_merge(&e->past, &s->metrics);
+    e->sessions--;
+    s->phase = ZT_GONE;
+    pthread_cond_broadcast(&e->change);
+}
+
+static void look_after(zt_engine *e, zt_session **place)
+{
+    zt_session *s = *place;
+    if (!s)
+        return;
+    if (s->phase == ZT_LEAVING) {
+        release(e, s, place);
+        return;
+    }
+    if (s->id < 0)
+        return;
+    if (atomic_load(&s->stop))
+        zt_sched_finish(&e->sched, s->id);
+    if (s->phase == ZT_RUNNING && zt_sched_finished(&e->sched, s->id)) {
+        s->phase = ZT_DONE;
+        pthread_cond_broadcast(&e->change);
+    }
+}
+
+static void *run(void *cookie)
+{
+    zt_engine *e = cookie;
+    zt_todo todo[ZT_MAX_JOBS];
+    pthread_setname_np(pthread_self(), "zt-engine");
+
+    pthread_mutex_lock(&e->lock);
+    while (!e->quit) {
+        while (e->arriving) {
+            zt_session *s = e->arriving;
+            e->arriving = s->next;
+            admit(e, s);
+        }
+        for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
+            look_after(e, &e->session[i]);
+            look_after(e, &e->laneless[i]);
+        }
+        int64_t wake;
+        const int n = zt_sched_next(&e->sched, zt_now(), todo, ZT_MAX_JOBS, &wake);
+        if (!n) {
+            sleep_until(e, wake);
+            continue;
+        }
+        pthread_mutex_unlock(&e->lock);
+        zt_work_do(e, todo, n);
+        pthread_mutex_lock(&e->lock);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+int zt_engine_create(zt_engine **out, zt_device *d, zt_model *m)
+{
+    zt_engine *e = zt_alloc(sizeof(*e));
+    if (!e) {
+        zt_error("engine: no memory");
+        return -ENOMEM;
+    }
+    e->device = d;
+    e->model = m;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->work, &attr);
+    pthread_cond_init(&e->change, &attr);
+    pthread_condattr_destroy(&attr);
+
+    const int err = -pthread_create(&e->thread, NULL, run, e);
+    if (err < 0) {
+        zt_error("engine: no thread (%d)", -err);
+        pthread_cond_destroy(&e->change);
+        pthread_cond_destroy(&e->work);
+        pthread_mutex_destroy(&e->lock);
+        zt_free(e);
+        return err;
+    }
+    *out = e;
+    return 0;
+}
+
+void zt_engine_destroy(zt_engine **engine)
+{
+    zt_engine *e = *engine;
+    if (!e)
+        return;
+    pthread_mutex_lock(&e->lock);
+    assert(!e->sessions && !e->arriving);
+    e->quit = true;
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->thread, NULL);
+    pthread_cond_destroy(&e->change);
+    pthread_cond_destroy(&e->work);
+    pthread_mutex_destroy(&e->lock);
+    zt_free(e);
+    *engine = NULL;
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// What callers see of a session: parameters, mailboxes, feedback, counters.
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/internal.h"
+
+// The length of the UTF-8 sequence at s (no overlong forms, no surrogates, at most U+10FFFF), or 0.
+static int utf8_length(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    const int n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    for (int i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    const bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+                     (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90);
+    return bad ? 0 : n;
+}
+
+int zt_prompt_check(const char *text)
+{
+    const size_t bytes = strnlen(text, ZT_PROMPT_BYTES + 1);
+    if (bytes > ZT_PROMPT_BYTES) {
+        zt_error("prompt: longer than %d bytes", ZT_PROMPT_BYTES);
+        return -EINVAL;
+    }
+    if (strspn(text, " \t\r\n") == bytes) {
+        zt_error("prompt: empty");
+        return -EINVAL;
+    }
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        const int n = utf8_length(s);
+        if (!n) {
+            zt_error("prompt: byte %td is not UTF-8", s - (const unsigned char *)text);
+            return -EINVAL;
+        }
+        s += n;
+    }
+    return 0;
+}
+
+static int in_range(const char *name, int64_t value, int64_t min, int64_t max)
+{
+    if (value >= min && value <= max)
+        return 0;
+    zt_error("session: %s is %lld, not in %lld..%lld", name, (long long)value, (long long)min, (long long)max);
+    return -EINVAL;
+}
+
+// Defaults filled in, limits checked.
+static int settle_params(const zt_model_info *info, zt_session_params *p)
+{
+    int err = p->prompt ? zt_prompt_check(p->prompt) : 0;
+    p->w = p->w ? p->w : info->w;
+    p->h = p->h ? p->h : info->h;
+    p->fps = p->fps ? p->fps : info->fps;
+    p->steps_min = p->steps_min ? p->steps_min : 1;
+    p->steps_max = p->steps_max ? p->steps_max : ZT_MAX(info->steps, p->steps_min);
+    p->first_steps = p->first_steps ? p->first_steps : ZT_MAX(info->first_frame_steps, 1);
+    p->pool = p->pool ? p->pool : 8;
+    if (!err)
+        err = in_range("fps", p->fps, 1, 60);
+    if (!err)
+        err = in_range("steps", p->steps_max, 1, ZT_MAX_STEPS);
+    if (!err)
+        err = in_range("steps_min", p->steps_min, 1, p->steps_max);
+    if (!err)
+        err = in_range("first_steps", p->first_steps, 1, ZT_MAX_STEPS);
+    if (!err)
+        err = in_range("pool", p->pool, 1, 64);
+    if (!err && !p->budget)
+        p->budget = 2 * (ZT_S / p->fps);
+    if (!err)
+        err = in_range("budget_ns", p->budget, 1, 60 * ZT_S);
+    for (int i = 0; i < p->events && !err; i++)
+        err = p->event[i].prompt ? zt_prompt_check(p->event[i].prompt) : 0;
+    if (err || info->chunk_frames <= 1)
+        return err;
+    zt_error("session: models that make %d pictures at once are not supported yet", info->chunk_frames);
+    return -ENOTSUP;
+}
+
+static int copy_events(zt_session *s, const zt_session_params *p)
+{
+    if (!p->events)
+        return 0;
+    s->event = calloc((size_t)p->events, sizeof(*s->event));
+    if (!s->event)
+        return -ENOMEM;
+    s->events = p->events;
+    for (int i = 0; i < p->events; i++) {
+        s->event[i] = p->event[i];
+        if (!p->event[i].prompt)
+            continue;
+        s->event[i].prompt = strdup(p->event[i].prompt);
+        if (!s->event[i].prompt)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static void free_session(zt_session *s)
+{
+    for (int i = 0; i < s->events; i++)
+        free((char *)s->event[i].prompt);
+    free(s->event);
+    zt_frame_pool_destroy(&s->pool);
+    zt_free(s);
+}
+
+static int make_session(zt_session **out, zt_engine *e, const zt_session_params *p)
+{
+    zt_session *s = zt_alloc(sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->engine = e;
+    s->created = zt_now();
+    s->id = -1;
+    s->w = p->w, s->h = p->h, s->fps = p->fps, s->seed = p->seed;
+    s->on_frame = p->on_frame, s->on_stage = p->on_stage, s->cookie = p->cookie;
+    s->pace = (zt_pace){ p->offline ? ZT_OFFLINE : p->unpaced ? ZT_UNPACED : ZT_LIVE, ZT_S / p->fps, p->budget, 1,
+                         p->steps_min, p->steps_max, p->first_steps, p->frames };
+    if (p->prompt)
+        strcpy(s->text, p->prompt);
+    int err = copy_events(s, p);
+    if (!err)
+        err = zt_frame_pool_create(&s->pool, p->w, p->h, p->pool + 2);     // one being filled, one to repeat
+    if (err < 0) {
+        free_session(s);
+        return err;
+    }
+    *out = s;
+    return 0;
+}
+
+int zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *params)
+{
+    assert(params->on_frame);
+    zt_session_params p = *params;
+    int err = settle_params(zt_model_get_info(e->model), &p);
+    if (err < 0)
+        return err;
+    zt_session *s = NULL;
+    err = make_session(&s, e, &p);
+    if (err < 0) {
+        zt_error("session: no memory");
+        return err;
+    }
+    s->out = out;
+
+    pthread_mutex_lock(&e->lock);
+    zt_session **tail = &e->arriving;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = s;
+    pthread_cond_signal(&e->work);
+    while (s->phase == ZT_ARRIVING)
+        pthread_cond_wait(&e->change, &e->lock);
+    err = s->phase == ZT_GONE ? s->error : 0;
+    pthread_mutex_unlock(&e->lock);
+    if (err < 0)
+        free_session(s);
+    return err;
+}
+
+void zt_session_destroy(zt_session **session)
+{
+    zt_session *s = *session;
+    if (!s)
+        return;
+    zt_engine *e = s->engine;
+    assert(!pthread_equal(pthread_self(), e->thread));
+    pthread_mutex_lock(&e->lock);
+    s->phase = ZT_LEAVING;
+    pthread_cond_signal(&e->work);
+    while (s->phase != ZT_GONE)
+        pthread_cond_wait(&e->change, &e->lock);
+    pthread_mutex_unlock(&e->lock);
+    free_session(s);
+    *session = NULL;
+}
+
+int zt_session_wait(zt_session *s)
+{
+    zt_engine *e = s->engine;
+    pthread_mutex_lock(&e->lock);
+    while (s->phase < ZT_DONE)
+        pthread_cond_wait(&e->change, &e->lock);
+    const int err = s->error;
+    pthread_mutex_unlock(&e->lock);
+    return err;
+}
+
+bool zt_session_done(zt_session *s)
+{
+    pthread_mutex_lock(&s->engine->lock);
+    const bool done = s->phase >= ZT_DONE;
+    pthread_mutex_unlock(&s->engine->lock);
+    return done;
+}
+
+void zt_session_stop(zt_session *s)
+{
+    atomic_store(&s->stop, true);
+}
+
+int zt_session_prompt(zt_session *s, const char *text)
+{
+    const int err = zt_prompt_check(text);
+    if (err < 0)
+        return err;
+    pthread_mutex_lock(&s->engine->lock);
+    strcpy(s->mail, text);
+    s->mailed_at = zt_now();
+    s->mailed = true;
+    pthread_mutex_unlock(&s->engine->lock);
+    return 0;
+}
+
+int zt_session_control(zt_session *s, int control, float value)
+{
+    if (control < 0 || control >= zt_model_get_info(s->engine->model)->n_controls || !isfinite(value)) {
+        zt_error("session: control %d cannot be %g", control, (double)value);
+        return -EINVAL;
+    }
+    pthread_mutex_lock(&s->engine->lock);
+    s->control[control] = value;
+    s->control_set |= 1u << control;
+    pthread_mutex_unlock(&s->engine->lock);
+    return 0;
+}
+
+int zt_session_ignored(zt_session *s, char *out, size_t bytes)
+{
+    pthread_mutex_lock(&s->engine->lock);
+    if (bytes) {
+        const size_t n = strnlen(s->ignored, ZT_MIN(bytes - 1, sizeof(s->ignored) - 1));
+        memcpy(out, s->ignored, n);
+        out[n] = 0;
+    }
+    const int known = s->known;
+    pthread_mutex_unlock(&s->engine->lock);
+    return known;
+}
+
+void zt_session_delivered(zt_session *s, uint64_t index, int64_t now)
+{
+    zt_engine *e = s->engine;
+    pthread_mutex_lock(&e->lock);
+    struct zt_shown *shown = &s->shown[index % ZT_SHOWN];
+    if (shown->index == index && shown->sampled) {
+        zt_histogram_add(&s->metrics.latency, now - shown->sampled);
+        if (shown->prompted)
+            zt_histogram_add(&s->metrics.prompt_to_frame, now - shown->prompted);
+        if (!index)
+            zt_histogram_add(&s->metrics.first_frame, now - s->created);
+        shown->sampled = 0;
+    }
+    if (s->id >= 0) {
+        zt_sched_delivered(&e->sched, s->id, index, now);
+        pthread_cond_signal(&e->work);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+// Under the lock.
+static void add_metrics(const zt_session *s, zt_metrics *out)
+{
+    zt_metrics_merge(out, &s->metrics);
+    out->sessions++;
+    if (s->id < 0)
+        return;
+    const struct zt_lane *c = &s->engine->sched.lane[s->id];
+    for (int i = 0; i < ZT_OUTCOMES; i++)
+        out->outcome[i] += c->outcome[i];
+    out->quality_changes += c->changes;
+}
+
+void zt_session_metrics(zt_session *s, zt_metrics *out)
+{
+    *out = (zt_metrics){ 0 };
+    pthread_mutex_lock(&s->engine->lock);
+    add_metrics(s, out);
+    pthread_mutex_unlock(&s->engine->lock);
+}
+
+void zt_engine_metrics(zt_engine *e, zt_metrics *out)
+{
+    pthread_mutex_lock(&e->lock);
+    *out = e->past;
+    for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
+        if (e->session[i])
+            add_metrics(e->session[i], out);
+        if (e->laneless[i])
+            add_metrics(e->laneless[i], out);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
