@@ -94,6 +94,7 @@ static void *run_worker(void *cookie)
 {
     const struct worker *w = cookie;
     struct zt_pool *p = w->pool;
+    pthread_setname_np(pthread_self(), "zt-pool");
     for (;;) {
         const uint32_t seen = atomic_load(&p->bell);
         run_items(p, w->thread);
