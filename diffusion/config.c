@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads and checks config.json.
+#include "diffusion/config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "diffusion/json.h"
+#include "diffusion/weights.h"
+
+#define AT(field) offsetof(zt_config, field)
+
+// Whole numbers by name; a diffusers name stands beside the original one.
+static const struct number {
+    const char *key;
+    size_t      at;
+    int         min, max;
+} numbers[] = {
+    { "dim", AT(dim), 2, 1 << 16 },
+    { "num_heads", AT(heads), 1, 1024 }, { "num_attention_heads", AT(heads), 1, 1024 },
+    { "num_layers", AT(layers), 1, 512 },
+    { "in_dim", AT(in_dim), 1, 256 }, { "in_channels", AT(in_dim), 1, 256 },
+    { "out_dim", AT(out_dim), 1, 256 }, { "out_channels", AT(out_dim), 1, 256 },
+    { "freq_dim", AT(freq_dim), 2, 4096 },
+    { "ffn_dim", AT(ffn_dim), 1, 1 << 18 },
+    { "n_routed_experts", AT(experts), 1, 1024 }, { "n_activated_experts", AT(top_k), 1, 16 },
+    { "n_shared_experts", AT(shared_experts), 0, 64 }, { "moe_inter_dim", AT(inter), 1, 1 << 16 },
+    { "n_expert_groups", AT(groups), 1, 1024 }, { "n_limited_groups", AT(limited_groups), 1, 1024 },
+    { "previous_frames", AT(previous), 0, ZT_MAX_PREVIOUS },
+    { "chunk_frames", AT(chunk_frames), 1, 64 },
+    { "window_frames", AT(window_frames), 1, 1024 }, { "sink_frames", AT(sink_frames), 0, 1024 },
+    { "text_len", AT(text_len), 1, 4096 },
+    { "first_frame_steps", AT(first_frame_steps), 1, ZT_MAX_STEPS }, { "steps", AT(steps), 1, ZT_MAX_STEPS },
+    { "width", AT(w), 16, 4096 }, { "height", AT(h), 16, 4096 }, { "fps", AT(fps), 1, 240 },
+};
+
+typedef struct reader {
+    const char *label;
+    zt_json     j;
+    zt_config  *c;
+    int         head_dim;       // attention_head_dim of diffusers
+    bool        failed;         // and said why
+} reader;
+
+static bool refuse(reader *r, const char *key, const char *why)
+{
+    if (!r->failed)
+        zt_error("%s: '%.100s' %s", r->label, key, why);
+    r->failed = true;
+    return false;
+}
+
+static bool read_whole(reader *r, const char *key, int min, int max, int *out)
+{
+    double v;
+    if (!zt_json_number(&r->j, &v))
+        return false;
+    if (!(v >= min && v <= max && v == (int)v)) {
+        if (!r->failed)
+            zt_error("%s: '%s' is %g, not a whole number in %d..%d", r->label, key, v, min, max);
+        r->failed = true;
+        return false;
+    }
+    *out = (int)v;
+    return true;
+}
+
+static bool read_float(reader *r, const char *key, double min, double max, float *out)
+{
+    double v;
+    if (!zt_json_number(&r->j, &v))
+        return false;
+    if (!(v >= min && v <= max)) {
+        if (!r->failed)
+            zt_error("%s: '%s' is %g, not in %g..%g", r->label, key, v, min, max);
+        r->failed = true;
+        return false;
+    }
+    *out = (float)v;
+    return true;
+}
+
+static bool read_choice(reader *r, const char *key, const char *first, const char *second, int *out)
+{
+    char text[64];
+    if (!zt_json_string(&r->j, text, sizeof(text)))
+        return false;
+    *out = strcmp(text, second) == 0;
+    return *out || strcmp(text, first) == 0 || refuse(r, key, "has an unknown value");
+}
+
+static bool read_controls(reader *r)
+{
+    zt_config *const c = r->c;
+    c->n_controls = 0;
+    if (!zt_json_enter(&r->j, '['))
+        return false;
+    while (zt_json_item(&r->j)) {
+        if (c->n_controls == ZT_MAX_CONTROLS)
+            return refuse(r, "controls", "has more than 16 entries");
+        if (!zt_json_string(&r->j, c->control[c->n_controls], ZT_WORD_BYTES))
+            return false;
+        c->n_controls++;
+    }
+    return !r->j.error;
+}
+
+// Up to `max` whole numbers; their count comes back.
+static bool read_list(reader *r, const char *key, int min, int max, int *out, int room, int *n)
+{
+    *n = 0;
+    if (!zt_json_enter(&r->j, '['))
+        return false;
+    while (zt_json_item(&r->j)) {
+        if (*n == room)
+            return refuse(r, key, "has too many entries");
+        if (!read_whole(r, key, min, max, &out[*n]))
+            return false;
+        ++*n;
+    }
+    return !r->j.error;
+}
+
+// patch_size of diffusers: only the family's own.
+static bool read_patch(reader *r)
+{
+    int p[3], n;
+    if (!read_list(r, "patch_size", 1, 16, p, 3, &n))
+        return false;
+    return (n == 3 && p[0] == 1 && p[1] == 2 && p[2] == 2) || refuse(r, "patch_size", "is not [1, 2, 2]");
+}
+
+static bool read_rope_grid(reader *r)
+{
+    int grid[2], n;
+    if (!read_list(r, "rope_grid", 1, 4096, grid, 2, &n))
+        return false;
+    if (n != 2)
+        return refuse(r, "rope_grid", "is not [rows, columns]");
+    r->c->rope_rows = grid[0];
+    r->c->rope_columns = grid[1];
+    return true;
+}
+
+static bool read_decoder(reader *r)
+{
+    char key[64], type[64] = "";
+    if (!zt_json_enter(&r->j, '{'))
+        return false;
+    while (zt_json_key(&r->j, key, sizeof(key))) {
+        if (strcmp(key, "type") == 0)
+            zt_json_string(&r->j, type, sizeof(type));
+        else if (strcmp(key, "channels") == 0)
+            read_list(r, "channels", 1, 4096, r->c->stage, ZT_MAX_STAGES, &r->c->stages);
+        else
+            zt_json_skip(&r->j);
+        if (r->j.error || r->failed)
+            return false;
+    }
+    if (r->j.error)
+        return false;
+    if (strcmp(type, "tiny") != 0)
+        return refuse(r, "decoder", "has an unknown type");
+    r->c->decoder = true;
+    return r->c->stages == ZT_MAX_STAGES || refuse(r, "channels", "of the decoder are not three");
+}
+
+static void *grow(reader *r, void *p, int n, size_t bytes)
+{
+    // powers of two from 64 on
+    if (n >= 64 ? (n & (n - 1)) != 0 : n > 0)
+        return p;
+    void *const q = realloc(p, (size_t)ZT_MAX(64, 2 * n) * bytes);
+    if (!q)
+        refuse(r, "text", "does not fit in memory");
+    return q;
+}
+
+static bool read_tokens(reader *r, zt_text_config *t)
+{
+    if (!zt_json_enter(&r->j, '['))
+        return false;
+    while (zt_json_item(&r->j)) {
+        if (t->tokens == ZT_MAX_TOKENS)
+            return refuse(r, "tokens", "has more than 1024 entries");
+        void *const p = grow(r, t->token, t->tokens, sizeof(*t->token));
+        if (!p)
+            return false;
+        t->token = p;
+        if (!zt_json_string(&r->j, t->token[t->tokens], ZT_WORD_BYTES))
+            return false;
+        t->tokens++;
+    }
+    return !r->j.error;
+}
+
+static bool read_words(reader *r, zt_text_config *t)
+{
+    char key[ZT_WORD_BYTES];
+    if (!zt_json_enter(&r->j, '{'))
+        return false;
+    while (zt_json_key(&r->j, key, sizeof(key))) {
+        if (t->n == ZT_MAX_WORDS)
+            return refuse(r, "words", "has more than 8192 entries");
+        zt_word *const p = grow(r, t->word, t->n, sizeof(*p));
+        if (!p)
+            return false;
+        t->word = p;
+        memcpy(p[t->n].text, key, sizeof(key));
+        if (!read_whole(r, key, 1, ZT_MAX_TOKENS - 1, &p[t->n].token))
+            return false;
+        t->n++;
+    }
+    return !r->j.error;
+}
+
+static bool read_groups(reader *r, zt_text_config *t)
+{
+    if (!zt_json_enter(&r->j, '{'))
+        return false;
+    char key[ZT_WORD_BYTES];
+    while (zt_json_key(&r->j, key, sizeof(key))) {
+        int range[2], n;
+        if (t->n_groups == ZT_MAX_GROUPS)
+            return refuse(r, "groups", "has more than 16 entries");
+        if (!read_list(r, key, 1, ZT_MAX_TOKENS - 1, range, 2, &n))
+            return false;
+        if (n != 2 || range[0] > range[1])
+            return refuse(r, key, "is not [first token, last token]");
+        zt_group *const g = &t->group[t->n_groups++];
+        memcpy(g->name, key, sizeof(key));
+        g->first = range[0];
+        g->last = range[1];
+    }
+    return !r->j.error;
+}
+
+static bool read_text(reader *r)
+{
+    zt_text_config *const t = &r->c->text;
+    char key[64], encoder[64] = "";
+    if (!zt_json_enter(&r->j, '{'))
+        return false;
+    while (zt_json_key(&r->j, key, sizeof(key))) {
+        bool ok;
+        if (strcmp(key, "encoder") == 0)
+            ok = zt_json_string(&r->j, encoder, sizeof(encoder));
+        else if (strcmp(key, "text_dim") == 0)
+            ok = read_whole(r, key, 1, 1 << 16, &t->text_dim);
+        else if (strcmp(key, "max_tokens") == 0)
+            ok = read_whole(r, key, 1, 256, &t->max_tokens);
+        else if (strcmp(key, "default_prompt") == 0)
+            ok = zt_json_string(&r->j, t->default_prompt, sizeof(t->default_prompt));
+        else if (strcmp(key, "tokens") == 0)
+            ok = t->tokens ? refuse(r, key, "is there twice") : read_tokens(r, t);
+        else if (strcmp(key, "words") == 0)
+            ok = t->n ? refuse(r, key, "is there twice") : read_words(r, t);
+        else if (strcmp(key, "groups") == 0)
+            ok = t->n_groups ? refuse(r, key, "is there twice") : read_groups(r, t);
+        else
+            ok = zt_json_skip(&r->j);
+        if (!ok)
+            return false;
+    }
+    if (r->j.error)
+        return false;
+    t->words = strcmp(encoder, "words") == 0;
+    return t->words || refuse(r, "encoder", "is not \"words\", the one text encoder so far");
+}
+
+static bool read_other(reader *r, const char *key, bool *known)
+{
+    zt_config *const c = r->c;
+    int choice = 0;
+    bool ok;
+    *known = true;
+    if (strcmp(key, "eps") == 0)
+        return read_float(r, key, 1e-12, 1, &c->eps);
+    if (strcmp(key, "route_scale") == 0)
+        return read_float(r, key, 1e-6, 1e6, &c->route_scale);
+    if (strcmp(key, "shift") == 0)
+        return read_float(r, key, 0.01, 1000, &c->shift);
+    if (strcmp(key, "score_func") == 0) {
+        ok = read_choice(r, key, "sigmoid", "softmax", &choice);
+        c->softmax = choice;
+        return ok;
+    }
+    if (strcmp(key, "sampler") == 0) {
+        ok = read_choice(r, key, "euler", "renoise", &choice);
+        c->sampler = choice ? ZT_RENOISE : ZT_EULER;
+        return ok;
+    }
+    if (strcmp(key, "step_embed") == 0)
+        return zt_json_bool(&r->j, &c->step_embed);
+    if (strcmp(key, "name") == 0)
+        return zt_json_string(&r->j, c->name, sizeof(c->name));
+    if (strcmp(key, "weights") == 0)
+        return zt_json_string(&r->j, c->weights, sizeof(c->weights));
+    if (strcmp(key, "attention_head_dim") == 0)
+        return read_whole(r, key, 1, 4096, &r->head_dim);
+    if (strcmp(key, "controls") == 0)
+        return read_controls(r);
+    if (strcmp(key, "patch_size") == 0)
+        return read_patch(r);
+    if (strcmp(key, "rope_grid") == 0)
+        return read_rope_grid(r);
+    if (strcmp(key, "decoder") == 0)
+        return read_decoder(r);
+    if (strcmp(key, "text") == 0)
+        return read_text(r);
+    *known = false;
+    return true;
+}
+
+static bool read_member(reader *r, const char *key)
+{
+    bool known;
+    for (size_t i = 0; i < ZT_LEN(numbers); i++) {
+        if (strcmp(key, numbers[i].key) == 0)
+            return read_whole(r, key, numbers[i].min, numbers[i].max, (int *)((char *)r->c + numbers[i].at));
+    }
+    if (!read_other(r, key, &known))
+        return false;
+    return known || zt_json_skip(&r->j);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const zt_word *)a)->text, ((const zt_word *)b)->text);
+}
+
+static bool check_text(reader *r)
+{
+    zt_text_config *const t = &r->c->text;
+    if (!t->words)
+        return true;
+    if (!t->text_dim || !t->max_tokens || !t->n || !t->tokens)
+        return refuse(r, "text", "needs text_dim, max_tokens, tokens and words");
+    for (int i = 0; i < t->n; i++) {
+        if (t->word[i].token >= t->tokens)
+            return refuse(r, t->word[i].text, "names a token that is not there");
+    }
+    for (int i = 0; i < t->n_groups; i++) {
+        if (t->group[i].last >= t->tokens)
+            return refuse(r, t->group[i].name, "names a token that is not there");
+    }
+    qsort(t->word, (size_t)t->n, sizeof(*t->word), by_text);
+    for (int i = 1; i < t->n; i++) {
+        if (strcmp(t->word[i].text, t->word[i - 1].text) == 0)
+            return refuse(r, t->word[i].text, "is there twice");
+    }
+    return true;
+}
+
+static bool check_experts(reader *r)
+{
+    zt_config *const c = r->c;
+    if (!c->experts == !c->ffn_dim)
+        return refuse(r, "ffn_dim", "or n_routed_experts must be given, and not both");
+    if (!c->experts)
+        return true;
+    if (!c->inter || !c->top_k || c->top_k > c->experts)
+        return refuse(r, "n_activated_experts", "and moe_inter_dim do not fit n_routed_experts");
+    if (c->groups > 1 && (c->experts % c->groups || c->limited_groups < 1 || c->limited_groups > c->groups
+                          || c->top_k > c->experts / c->groups * c->limited_groups))
+        return refuse(r, "n_expert_groups", "does not fit the experts");
+    return true;
+}
+
+static bool check(reader *r)
+{
+    zt_config *const c = r->c;
+    if (r->head_dim && c->heads && !c->dim)
+        c->dim = r->head_dim * c->heads;
+    if (!c->dim || !c->heads || !c->layers || !c->in_dim || !c->out_dim)
+        return refuse(r, "dim", "and num_heads, num_layers, in_dim, out_dim must be given");
+    if (c->dim % c->heads || c->dim / c->heads % 2) {
+        zt_error("%s: dim %d does not split into %d heads of even width", r->label, c->dim, c->heads);
+        r->failed = true;
+        return false;
+    }
+    if (c->freq_dim % 2)
+        return refuse(r, "freq_dim", "is odd");
+    if (c->previous && c->in_dim != (1 + c->previous) * c->out_dim + c->previous)
+        return refuse(r, "in_dim", "does not fit out_dim and previous_frames");
+    if (!c->previous && c->in_dim != c->out_dim)
+        return refuse(r, "in_dim", "differs from out_dim: not a text-to-video model");
+    if (!c->chunk_frames)
+        c->chunk_frames = c->previous ? 1 : 3;
+    if (c->sink_frames + c->chunk_frames > c->window_frames)
+        return refuse(r, "window_frames", "has no room for the sink and one chunk");
+    if ((c->w || c->h) && (c->w % 16 || c->h % 16 || !c->w || !c->h))
+        return refuse(r, "width", "and height must be multiples of 16");
+    if (c->weights[0] && (strchr(c->weights, '/') || c->weights[0] == '.'))
+        return refuse(r, "weights", "must be a plain file name");
+    if (!c->first_frame_steps)
+        c->first_frame_steps = c->steps;
+    return check_experts(r) && check_text(r);
+}
+
+int zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *label)
+{
+    *c = (zt_config){ .freq_dim = 256, .eps = 1e-6f, .route_scale = 1, .window_frames = 21, .text_len = 512,
+                      .shift = 5, .steps = 4, .fps = 16, .sampler = ZT_RENOISE, .hash = zt_hash(0, text, bytes) };
+    reader r = { .label = label, .c = c };
+    char key[256];
+    zt_json_init(&r.j, text, bytes);
+    bool ok = zt_json_enter(&r.j, '{');
+    while (ok && zt_json_key(&r.j, key, sizeof(key)))
+        ok = read_member(&r, key);
+    if (ok && zt_json_done(&r.j) && check(&r))
+        return 0;
+    if (!r.failed)
+        zt_error("%s: %s at byte %zu", label, r.j.error ? r.j.error : "not as expected", zt_json_offset(&r.j));
+    zt_config_finish(c);
+    return -EINVAL;
+}
+
+int zt_config_read(zt_config *c, const char *path)
+{
+    FILE *const f = fopen(path, "rbe");
+    if (!f) {
+        const int err = errno;
+        zt_error("%s: %s", path, strerror(err));
+        return -err;
+    }
+    char *const text = malloc(ZT_CONFIG_MAX + 1);
+    const size_t n = text ? fread(text, 1, ZT_CONFIG_MAX + 1, f) : 0;
+    int err = text ? 0 : -ENOMEM;
+    if (!err && (n > ZT_CONFIG_MAX || ferror(f))) {
+        zt_error("%s: cannot be read, or has more than 1 MiB", path);
+        err = -EINVAL;
+    }
+    if (!err)
+        err = zt_config_parse(c, text, n, path);
+    free(text);
+    fclose(f);
+    return err;
+}
+
+void zt_config_finish(zt_config *c)
+{
+    free(c->text.token);
+    free(c->text.word);
+    c->text.token = NULL;
+    c->text.word = NULL;
+}

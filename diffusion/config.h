@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.json of a model: read strictly, ranges checked, nothing allocated by what it says before it is checked.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "diffusion/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    ZT_MAX_PREVIOUS = 4, ZT_MAX_TOKENS = 1024, ZT_MAX_WORDS = 8192, ZT_MAX_GROUPS = 16, ZT_WORD_BYTES = 48,
+    ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20,
+};
+
+enum zt_sampler { ZT_EULER, ZT_RENOISE };
+
+typedef struct zt_word {
+    char text[ZT_WORD_BYTES];
+    int  token;
+} zt_word;
+
+typedef struct zt_group {
+    char name[ZT_WORD_BYTES];
+    int  first, last;           // tokens
+} zt_group;
+
+// Words encoder and names; tables are allocated while the file is read.
+typedef struct zt_text_config {
+    bool      words;            // encoder "words"; else the model takes rows of another encoder
+    int       text_dim, max_tokens;
+    char      default_prompt[1024];
+    int       tokens;
+    char    (*token)[ZT_WORD_BYTES];
+    int       n;                // words, sorted
+    zt_word  *word;
+    int       n_groups;
+    zt_group  group[ZT_MAX_GROUPS];
+} zt_text_config;
+
+// Absent numbers are 0 unless a default is given in parentheses.
+typedef struct zt_config {
+    char  name[128];
+    int   dim, heads, layers, in_dim, out_dim;
+    int   freq_dim;             // (256)
+    float eps;                  // (1e-6)
+    int   ffn_dim;              // dense; else experts
+    int   experts, top_k, shared_experts, inter, groups, limited_groups;
+    bool  softmax;              // score_func
+    float route_scale;          // (1)
+    int   previous;             // latents before, joined to the input
+    int   chunk_frames;         // (3, as the Wan family has it; 1 with previous latents)
+    int   window_frames;        // (21), sink and own frames included
+    int   sink_frames;
+    int   text_len;             // (512) rows of another encoder's text, padding included
+    int   n_controls;
+    char  control[ZT_MAX_CONTROLS][ZT_WORD_BYTES];
+    enum zt_sampler sampler;
+    float shift;                // (5)
+    bool  step_embed;
+    int   first_frame_steps, steps;     // (4)
+    int   w, h, fps;
+    int   rope_rows, rope_columns;      // 0: positions are not scaled
+    bool  decoder;              // type "tiny"
+    int   stages, stage[ZT_MAX_STAGES]; // its channels
+    char  weights[256];         // file name; "" when not given
+    zt_text_config text;
+    uint64_t hash;              // of the file
+} zt_config;
+
+// Reads FOLDER/config.json. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish with zt_config_finish().
+int  zt_config_read(zt_config *c, const char *path);
+// The same from memory.
+int  zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *label);
+void zt_config_finish(zt_config *c);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pass of the transformer over segments packed back to back.
+//
+// Rows of different segments meet in the linear layers only, which treat every row alone; attention reads the segment's own
+// cache. So a segment's result has the same bits whatever it is packed with. Per block and d wide, a token costs 2d(3d + d + 2d)
+// operations in attention's matrices and those of its feed-forward: all weights are read once for all segments.
+#include "diffusion/dit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "diffusion/exact.h"
+
+// Places every buffer after base; returns the bytes in all.
+static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
+{
+    const zt_config *const c = t->c;
+    const size_t d = (size_t)c->dim, hidden = c->experts ? 0 : (size_t)c->ffn_dim;
+    const struct {
+        void  *to;              // of some pointer's type
+        size_t floats;
+    } list[] = {
+        { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
+        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim }, { &k->angle, M * (d / (size_t)c->heads) },
+        { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
+        { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d }, { &k->modulation, S * 6 * d },
+    };
+    size_t at = 0;
+    for (size_t i = 0; i < ZT_LEN(list); i++) {
+        void *const p = base ? base + at : NULL;
+        memcpy(list[i].to, &p, sizeof(p));
+        at += (size_t)zt_round_up((int64_t)(list[i].floats * sizeof(float)), 64);
+    }
+    return at;
+}
+
+int64_t zt_dit_work_bytes(const zt_dit *t, int M, int S)
+{
+    zt_work k;
+    return (int64_t)carve(t, &k, NULL, (size_t)M, (size_t)S);
+}
+
+int zt_dit_reserve(zt_dit *t, int M, int S)
+{
+    if (t->running || (M <= t->work.M && S <= t->work.S))
+        return 0;
+    zt_work k = { .M = ZT_MAX(M, t->work.M), .S = ZT_MAX(S, t->work.S) };
+    k.bytes = zt_dit_work_bytes(t, k.M, k.S);
+    k.memory = zt_device_alloc(t->d, (size_t)k.bytes);
+    if (!k.memory)
+        return -ENOMEM;
+    carve(t, &k, k.memory, (size_t)k.M, (size_t)k.S);
+    zt_device_free(t->d, t->work.memory);
+    t->work = k;
+    return 0;
+}
+
+void zt_sinusoid(float *out, int width, double t, const double *freq)
+{
+    for (int i = 0; i < width / 2; i++) {
+        double s, c;
+        zt_exact_sincos(t * freq[i], &s, &c);
+        out[i] = (float)c;
+        out[width / 2 + i] = (float)s;
+    }
+}
+
+static void turn(float *angle, double x)
+{
+    double s, c;
+    zt_exact_sincos(x, &s, &c);
+    angle[0] = (float)c;
+    angle[1] = (float)s;
+}
+
+void zt_dit_angles(const zt_dit *t, int64_t frame, int rows, int columns, float *angle)
+{
+    const int pairs = t->n_time + 2 * t->n_space, nt = t->n_time, ns = t->n_space;
+    const double row_step = t->c->rope_rows ? (double)t->c->rope_rows / rows : 1;
+    const double column_step = t->c->rope_columns ? (double)t->c->rope_columns / columns : 1;
+    const size_t bytes = 2 * sizeof(float);
+    for (int m = 0; m < rows * columns; m++) {
+        const int y = m / columns, x = m % columns;
+        float *const a = angle + (size_t)m * (size_t)pairs * 2, *const left = a - (size_t)pairs * 2;
+        float *const above = a - (size_t)columns * (size_t)pairs * 2;
+        // what is the same as for the token to the left or above is copied
+        for (int i = 0; i < nt && m == 0; i++)
+            turn(a + 2 * i, (double)frame * t->rope_time[i]);
+        if (m > 0)
+            memcpy(a, left, (size_t)nt * bytes);
+        for (int i = 0; i < ns && x == 0; i++)
+            turn(a + 2 * (nt + i), y * row_step * t->rope_space[i]);
+        if (x > 0)
+            memcpy(a + 2 * nt, left + 2 * nt, (size_t)ns * bytes);
+        for (int i = 0; i < ns && y == 0; i++)
+            turn(a + 2 * (nt + ns + i), x * column_step * t->rope_space[i]);
+        if (y > 0)
+            memcpy(a + 2 * (nt + ns), above + 2 * (nt + ns), (size_t)ns * bytes);
+    }
+}
+
+static zt_tensor rows_of(float *p, int rows, int columns)
+{
+    return zt_tensor_2d(p, ZT_F32, rows, columns);
+}
+
+static int tokens(const zt_segment *s)
+{
+    return s->h / 2 * (s->w / 2);
+}
+
+// Patches, angles and times of one frame whose tokens begin at row m.
+static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
+{
+    const zt_config *const c = t->c;
+    const zt_frame_in *const f = &s->frame[i];
+    zt_work *const k = &t->work;
+    const int T = tokens(s), C = c->out_dim;
+    const zt_tensor in = zt_tensor_rows(rows_of(k->in, t->M, 4 * c->in_dim), m, T);
+    for (int p = 0; p <= c->previous; p++)
+        t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->latent[p], ZT_F32, 1, C, s->h, s->w), p * C);
+    for (int p = 0; p < c->previous; p++)
+        t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->mask[p], ZT_F32, 1, 1, s->h, s->w), (1 + c->previous) * C + p);
+    zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
+    for (int j = 0; j < T; j++)
+        k->row[m + j] = row;
+}
+
+// y (+)= second(SiLU(first(x)))
+static void mlp(zt_dit *t, const zt_mlp *w, float *y, float *x, bool add)
+{
+    const int S = t->S, d = t->c->dim;
+    const zt_tensor hidden = rows_of(t->work.mlp, S, d);
+    t->d->k.linear(t->d, hidden, rows_of(x, S, w->first.K), &w->first, &(zt_epilogue){ .act = ZT_ACT_SILU });
+    t->d->k.linear(t->d, rows_of(y, S, d), hidden, &w->second, &(zt_epilogue){ .add = add });
+}
+
+// e = time(t) + step(t_next) + control(c), e0 = projection(SiLU(e)); one row per frame.
+static void times(zt_dit *t)
+{
+    const zt_config *const c = t->c;
+    zt_work *const k = &t->work;
+    for (int pass = 0; pass < (c->step_embed ? 2 : 1); pass++) {
+        for (int i = 0, row = 0; i < t->segments; i++) {
+            for (int j = 0; j < t->segment[i].frames; j++, row++) {
+                const zt_frame_in *const f = &t->segment[i].frame[j];
+                zt_sinusoid(k->wave + (size_t)row * (size_t)c->freq_dim, c->freq_dim, pass ? f->t_next : f->t, t->freq);
+                if (c->n_controls)
+                    memcpy(k->control + row * c->n_controls, f->control, (size_t)c->n_controls * sizeof(float));
+            }
+        }
+        mlp(t, pass ? &t->step : &t->time, k->e, k->wave, pass);
+    }
+    if (c->n_controls)
+        mlp(t, &t->control, k->e, k->control, true);
+    for (int i = 0; i < t->S * c->dim; i++)
+        k->e_silu[i] = (float)(k->e[i] / (1 + zt_exact_exp(-(double)k->e[i])));
+    t->d->k.linear(t->d, rows_of(k->e0, t->S, 6 * c->dim), rows_of(k->e_silu, t->S, c->dim), &t->time_projection,
+                   &(zt_epilogue){ 0 });
+}
+
+int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
+{
+    assert(n >= 1 && n <= ZT_MAX_SEGMENTS && !t->running);
+    int M = 0, S = 0;
+    for (int i = 0; i < n; i++) {
+        M += s[i].frames * tokens(&s[i]);
+        S += s[i].frames;
+    }
+    const int err = zt_dit_reserve(t, M, S);
+    if (err < 0)
+        return err;
+
+    t->running = true;
+    t->M = M, t->S = S, t->live = 0, t->segments = 0;
+    for (int commit = 0; commit < 2; commit++) {        // those wanted to the end first
+        for (int i = 0; i < n; i++) {
+            if (s[i].commit != commit)
+                continue;
+            t->segment[t->segments++] = s[i];
+            t->live += commit ? 0 : s[i].frames * tokens(&s[i]);
+        }
+    }
+    for (int i = 0, m = 0, row = 0; i < n; i++) {
+        for (int j = 0; j < t->segment[i].frames; j++, row++, m += tokens(&t->segment[i]))
+            frame_in(t, &t->segment[i], j, m, row);
+    }
+    times(t);
+    t->d->k.linear(t->d, rows_of(t->work.x, M, t->c->dim), rows_of(t->work.in, M, 4 * t->c->in_dim), &t->patch,
+                   &(zt_epilogue){ 0 });
+    return 0;
+}
+
+static void append(zt_dit *t, int layer)
+{
+    const int d = t->c->dim;
+    const zt_tensor all = rows_of(t->work.qkv, t->M, 3 * d);
+    for (int i = 0, m = 0; i < t->segments; i++) {
+        const zt_segment *const s = &t->segment[i];
+        for (int j = 0; j < s->frames; j++, m += tokens(s)) {
+            const zt_tensor own = zt_tensor_rows(all, m, tokens(s));
+            t->d->k.kv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_columns(own, d, d),
+                              zt_tensor_columns(own, 2 * d, d));
+        }
+    }
+}
+
+// Spans of the first M rows; returns their number.
+static int spans(const zt_dit *t, zt_span *span, int layer, bool text, int M)
+{
+    static const int first = 0;
+    int n = 0;
+    for (int i = 0, m = 0; i < t->segments && m < M; i++) {
+        const zt_segment *const s = &t->segment[i];
+        const int rows = s->frames * tokens(s);
+        span[n++] = text ? (zt_span){ m, rows, &s->text[layer], &first, 1, NULL }
+                         : (zt_span){ m, rows, &s->kv[layer], s->slot, s->slots, NULL };
+        m += rows;
+    }
+    return n;
+}
+
+static void self_attention(zt_dit *t, const zt_block *b, int layer, int M)
+{
+    const zt_kernels *const k = &t->d->k;
+    zt_span span[ZT_MAX_SEGMENTS];
+    const int d = t->c->dim;
+    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, M, 3 * d), 0, d), y = rows_of(t->work.y, M, d);
+    k->attention(t->d, y, q, span, spans(t, span, layer, false, M));
+    k->linear(t->d, rows_of(t->work.x, M, d), y, &b->o,
+              &(zt_epilogue){ .gate = t->work.modulation + 2 * d, .gate_step = 6 * d, .row = t->work.row });
+}
+
+static void cross_attention(zt_dit *t, const zt_block *b, int layer, int M)
+{
+    const zt_kernels *const k = &t->d->k;
+    zt_span span[ZT_MAX_SEGMENTS];
+    const int d = t->c->dim;
+    const float eps = t->c->eps;
+    const zt_tensor q = rows_of(t->work.qkv, M, d), x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d);
+    k->layer_norm(t->d, y, x, b->norm3_scale, b->norm3_shift, d, NULL, eps);
+    k->linear(t->d, q, y, &b->cross_q, &(zt_epilogue){ 0 });
+    k->rms_rope(t->d, q, b->cross_norm_q, NULL, d / t->c->heads, eps);
+    k->attention(t->d, y, q, span, spans(t, span, layer, true, M));
+    k->linear(t->d, x, y, &b->cross_o, &(zt_epilogue){ .add = true });
+}
+
+static void feed_forward(zt_dit *t, const zt_block *b, int M)
+{
+    const zt_kernels *const k = &t->d->k;
+    const int d = t->c->dim;
+    const float *const mod = t->work.modulation;
+    const zt_tensor x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d);
+    const zt_epilogue gated = { .gate = mod + 5 * d, .gate_step = 6 * d, .row = t->work.row };
+    k->layer_norm(t->d, y, x, mod + 4 * d, mod + 3 * d, 6 * d, t->work.row, t->c->eps);
+    if (t->c->experts) {
+        k->moe(t->d, x, y, &b->moe, &gated);
+        return;
+    }
+    const zt_tensor hidden = rows_of(t->work.hidden, M, t->c->ffn_dim);
+    k->linear(t->d, hidden, y, &b->up, &(zt_epilogue){ .act = ZT_ACT_GELU });
+    k->linear(t->d, x, hidden, &b->down, &gated);
+}
+
+static void run_block(zt_dit *t, int layer)
+{
+    const zt_kernels *const k = &t->d->k;
+    const zt_block *const b = &t->block[layer];
+    const int d = t->c->dim, D = d / t->c->heads, M = t->M;
+    const float eps = t->c->eps, *const mod = t->work.modulation;
+    const zt_tensor x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d), qkv = rows_of(t->work.qkv, M, 3 * d);
+
+    k->modulation(t->d, zt_tensor_4d(t->work.modulation, ZT_F32, 1, t->S, 6, d), rows_of(t->work.e0, t->S, 6 * d),
+                  b->modulation, 1u << 1 | 1u << 4);
+    k->layer_norm(t->d, y, x, mod + d, mod, 6 * d, t->work.row, eps);
+    k->linear(t->d, qkv, y, &b->qkv, &(zt_epilogue){ 0 });
+    k->rms_rope(t->d, zt_tensor_columns(qkv, 0, d), b->norm_q, t->work.angle, D, eps);
+    k->rms_rope(t->d, zt_tensor_columns(qkv, d, d), b->norm_k, t->work.angle, D, eps);
+    append(t, layer);
+
+    // Of the last block a commit needs no more than keys and values.
+    const int live = layer == t->c->layers - 1 ? t->live : M;
+    if (live == 0)
+        return;
+    self_attention(t, b, layer, live);
+    cross_attention(t, b, layer, live);
+    feed_forward(t, b, live);
+}
+
+void zt_dit_blocks(zt_dit *t, int from, int to)
+{
+    assert(from >= 0 && from <= to && to <= t->c->layers);
+    for (int i = from; i < to; i++)
+        run_block(t, i);
+}
+
+void zt_dit_end(zt_dit *t)
+{
+    const zt_kernels *const k = &t->d->k;
+    const int M = t->live, d = t->c->dim, C = t->c->out_dim;
+    t->running = false;
+    if (M == 0)
+        return;
+    const zt_tensor y = rows_of(t->work.y, M, d), out = rows_of(t->work.out, M, 4 * C);
+    const float *const mod = t->work.modulation;
+    k->modulation(t->d, zt_tensor_4d(t->work.modulation, ZT_F32, 1, t->S, 2, d), rows_of(t->work.e, t->S, d),
+                  t->head_modulation, 1u << 1);
+    k->layer_norm(t->d, y, rows_of(t->work.x, M, d), mod + d, mod, 2 * d, t->work.row, t->c->eps);
+    k->linear(t->d, out, y, &t->head, &(zt_epilogue){ 0 });
+    for (int i = 0, m = 0; m < M; i++) {
+        const zt_segment *const s = &t->segment[i];
+        for (int j = 0; j < s->frames; j++, m += tokens(s))
+            k->unpatchify(t->d, zt_tensor_4d(s->frame[j].v, ZT_F32, 1, C, s->h, s->w), zt_tensor_rows(out, m, tokens(s)));
+    }
+}
+
+int zt_dit_reserve_text(zt_dit *t, int rows)
+{
+    if (rows <= t->text_rows)
+        return 0;
+    float *const p = zt_device_alloc(t->d, (size_t)rows * 4 * (size_t)t->c->dim * sizeof(float));
+    if (!p)
+        return -ENOMEM;
+    zt_device_free(t->d, t->text_work);
+    t->text_work = p;
+    t->text_rows = rows;
+    return 0;
+}
+
+int zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n)
+{
+    const zt_kernels *const k = &t->d->k;
+    const int d = t->c->dim;
+    const int err = zt_dit_reserve_text(t, n);
+    if (err < 0)
+        return err;
+    const zt_tensor x = rows_of(t->text_work, n, d), y = rows_of(t->text_work + n * d, n, d);
+    const zt_tensor both = rows_of(t->text_work + 2 * n * d, n, 2 * d);
+    k->linear(t->d, y, rows_of((float *)rows, n, t->text_dim), &t->text.first, &(zt_epilogue){ .act = ZT_ACT_GELU });
+    k->linear(t->d, x, y, &t->text.second, &(zt_epilogue){ 0 });
+    for (int i = 0; i < t->c->layers; i++) {
+        const zt_block *const b = &t->block[i];
+        assert(kv[i].valid == n);
+        k->linear(t->d, both, x, &b->cross_kv, &(zt_epilogue){ 0 });
+        k->rms_rope(t->d, zt_tensor_columns(both, 0, d), b->cross_norm_k, NULL, d / t->c->heads, t->c->eps);
+        k->kv_append(t->d, &kv[i], 0, zt_tensor_columns(both, 0, d), zt_tensor_columns(both, d, d));
+    }
+    return 0;
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transformer, for any member of the family: what it holds, and one pass of it over packed segments.
+#pragma once
+
+#include "diffusion/config.h"
+#include "diffusion/load.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct zt_block {
+    const float *modulation;                        // [6][d]: shift, scale, gate of attention, then of the feed-forward
+    zt_matrix    qkv, o;
+    const float *norm_q, *norm_k;                   // [d]
+    const float *norm3_scale, *norm3_shift;         // [d]
+    zt_matrix    cross_q, cross_kv, cross_o;
+    const float *cross_norm_q, *cross_norm_k;
+    zt_matrix    up, down;                          // dense feed-forward
+    zt_moe       moe;                               // or experts
+    zt_matrix   *expert;                            // what moe points to
+} zt_block;
+
+// Two layers: the first one's activation is the caller's.
+typedef struct zt_mlp {
+    zt_matrix first, second;
+} zt_mlp;
+
+// One frame of a segment.
+typedef struct zt_frame_in {
+    const float *latent[1 + ZT_MAX_PREVIOUS];       // [C][h][w]: noisy, then the frames before
+    const float *mask[ZT_MAX_PREVIOUS];             // [h][w]: 1 where that latent is missing
+    float        t, t_next;
+    const float *control;                           // [n_controls]
+    int          slot;                              // its keys and values go there
+    float       *v;                                 // out: velocity [C][h][w]
+} zt_frame_in;
+
+// Tokens of consecutive frames of one stream. They attend to each other and to whatever `slot` lists.
+typedef struct zt_segment {
+    zt_frame_in *frame;                             // [frames]
+    int          frames, h, w;                      // h, w of the latent, even
+    int64_t      first;                             // number of the first frame
+    const zt_kv *kv, *text;                         // [layers]; text in slot 0
+    int         *slot;                              // attended, in this order; own frames included
+    int          slots;
+    bool         commit;                            // keys and values are all that is wanted
+} zt_segment;
+
+enum { ZT_MAX_SEGMENTS = 2 * ZT_MAX_JOBS };
+
+// Buffers of a pass over M tokens of S frames; one allocation.
+typedef struct zt_work {
+    void    *memory;
+    int64_t  bytes;
+    int      M, S;
+    float   *in, *x, *y, *qkv, *hidden, *out;       // [M][4 in], [M][d], [M][d], [M][3d], [M][ffn], [M][4 out]
+    float   *angle;                                 // [M][D/2][2]
+    int32_t *row;                                   // [M]: frame of the token
+    float   *wave, *control, *e, *e_silu, *mlp, *e0, *modulation;      // [S][...]
+} zt_work;
+
+typedef struct zt_dit {
+    zt_device   *d;
+    const zt_config *c;
+    enum zt_type cache_type;                        // of keys and values
+    zt_matrix    patch, time_projection, head;
+    zt_mlp       time, step, control, text;
+    const float *head_modulation;                   // [2][d]
+    zt_block    *block;
+    int          text_dim;                          // width of the rows that text takes
+    int          n_time, n_space;                   // rotary pairs
+    double      *freq, *rope_time, *rope_space;     // frequencies; one allocation
+
+    zt_work      work;
+    float       *text_work;                         // [text_rows][4d]: prompts may change while a pass is in work
+    int          text_rows;
+    // the pass in work
+    zt_segment   segment[ZT_MAX_SEGMENTS];
+    bool         running;
+    int          segments, M, S, live;              // tokens, frames; tokens that are wanted to the end come first
+} zt_dit;
+
+// Loads all but the decoder and the words. Borrows the configuration.
+int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type);
+void zt_dit_finish(zt_dit *t);
+
+// Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then nothing has
+// changed). Bytes of such a pass.
+int     zt_dit_reserve(zt_dit *t, int M, int S);
+int64_t zt_dit_work_bytes(const zt_dit *t, int M, int S);
+
+// A pass: begin (copies the segments, not what they point to), blocks [from, to) in order, end.
+int  zt_dit_begin(zt_dit *t, const zt_segment *s, int n);
+void zt_dit_blocks(zt_dit *t, int from, int to);
+void zt_dit_end(zt_dit *t);
+
+// Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in slot 0.
+// 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run while a pass is in work.
+int  zt_dit_reserve_text(zt_dit *t, int rows);
+int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n);
+
+// PREFIXgate.weight and so on; *expert (free() it) holds what m points to.
+int  zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c, const char *prefix);
+
+// Tables, for whoever wants to check them. angle [h/2 * w/2][D/2][2]; wave [width].
+void zt_dit_angles(const zt_dit *t, int64_t frame, int rows, int columns, float *angle);
+void zt_frequencies(double *freq, int n);           // 10000^(-i / n)
+void zt_sinusoid(float *out, int width, double t, const double *freq);         // freq [width / 2]
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a model and a state hold; for the files of this folder and for checks.
+#pragma once
+
+#include "diffusion/cache.h"
+#include "diffusion/decoder_tiny.h"
+#include "diffusion/dit.h"
+#include "diffusion/model.h"
+#include "diffusion/text_words.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct zt_model {
+    zt_device    *d;
+    zt_config     c;
+    zt_model_info info;
+    zt_memory     memory;               // weights
+    zt_dit        dit;
+    zt_words      words;
+    zt_decoder    decoder;
+    float        *text_rows;            // [max_tokens + 2][text_dim]
+    int           jobs;                 // of the pass in work
+};
+
+// One begun frame, as it was when it was begun.
+struct zt_begun {
+    int64_t number;
+    float   control[ZT_MAX_CONTROLS];
+    int     text;                       // index into zt_state.text
+    int     window;
+};
+
+struct zt_text {
+    zt_cache cache;                     // one slot
+    int      n, *id;                    // [max_tokens]; n 0: nothing yet
+};
+
+struct zt_state {
+    zt_model       *m;
+    int             w, h, lw, lh;       // picture, latent
+    uint64_t        seed, begun;
+    zt_cache        cache;
+    struct zt_text  text[2];            // of the latest frame, and of the one before when the prompt changed
+    zt_decoder_state decoder;
+
+    int             n_prompt, *prompt;  // token ids for the next frame
+    float           control[ZT_MAX_CONTROLS];
+    int             window;
+
+    struct zt_begun now, before;
+    int             step;               // passes done of the latest frame
+    int64_t         committed;          // frames whose clean keys are in the cache
+    int64_t         estimated;          // frames that have an x0
+
+    float          *x, *v, *blank, *ones;                   // [C][lh][lw], ones [lh][lw]
+    float          *x0[ZT_MAX_PREVIOUS + 2];                // of the frames before: frame % (previous + 2)
+    void           *latents;
+
+    zt_frame_in     in[2];              // of the pass in work: commit, denoise
+    int            *slot[2];
+    int64_t         bytes;
+};
+
+// The weights file or index of `path`, which is a folder with config.json, or a file beside one. 0, -ENOENT, -EINVAL (logged).
+int zt_model_find_files(const char *path, char *config, char *folder, size_t bytes);
+
+// Bytes of a state of w x h pixels.
+int64_t zt_state_bytes(const zt_model *m, int w, int h);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finds, checks, converts and packs tensors.
+#include "diffusion/load.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "diffusion/models.h"
+#include "diffusion/quantize.h"
+
+enum { BLOCK = 1 << 20 };       // small pieces share blocks of this size
+
+void *zt_memory_take(zt_memory *m, size_t bytes)
+{
+    bytes = (size_t)zt_round_up((int64_t)ZT_MAX(bytes, 1), 64);
+    if (bytes > m->left) {
+        if (m->n == m->room) {
+            const int room = m->room ? 2 * m->room : 64;
+            void **const grown = realloc(m->block, (size_t)room * sizeof(*grown));
+            if (!grown)
+                return NULL;
+            m->block = grown;
+            m->room = room;
+        }
+        const size_t size = ZT_MAX(bytes, (size_t)BLOCK);
+        char *const p = zt_device_alloc(m->d, size);
+        if (!p)
+            return NULL;
+        m->block[m->n++] = p;
+        if (size - bytes >= m->left) {          // keep the block with more room
+            m->at = p + bytes;
+            m->left = size - bytes;
+        }
+        m->bytes += (int64_t)bytes;
+        return p;
+    }
+    void *const p = m->at;
+    m->at += bytes;
+    m->left -= bytes;
+    m->bytes += (int64_t)bytes;
+    return p;
+}
+
+void zt_memory_finish(zt_memory *m)
+{
+    for (int i = 0; i < m->n; i++)
+        zt_device_free(m->d, m->block[i]);
+    free(m->block);
+    *m = (zt_memory){ .d = m->d };
+}
+
+void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory)
+{
+    *l = (zt_loader){ .w = w, .memory = memory, .diffusers = zt_names_are_diffusers(w) };
+}
+
+void zt_loader_finish(zt_loader *l)
+{
+    free(l->stage);
+    l->stage = NULL;
+}
+
+static void shape_text(char *out, size_t bytes, int rank, const int64_t *shape)
+{
+    size_t n = (size_t)snprintf(out, bytes, "[");
+    for (int i = 0; i < rank && n < bytes; i++)
+        n += (size_t)snprintf(out + n, bytes - n, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    if (n < bytes)
+        snprintf(out + n, bytes - n, "]");
+}
+
+int zt_load_find(zt_loader *l, const zt_weight **out, const char *name, int rank, const int64_t *shape)
+{
+    char theirs[256], is[128], wanted[128];
+    if (l->diffusers) {
+        zt_name_for_diffusers(theirs, sizeof(theirs), name);
+        name = theirs;
+    }
+    const zt_weight *const w = zt_weights_find(l->w, name);
+    if (!w) {
+        zt_error("%s: tensor '%s' is missing", zt_weights_label(l->w), name);
+        return -EINVAL;
+    }
+    if (w->rank != rank || memcmp(w->shape, shape, (size_t)rank * sizeof(*shape)) != 0) {
+        shape_text(is, sizeof(is), w->rank, w->shape);
+        shape_text(wanted, sizeof(wanted), rank, shape);
+        zt_error("%s: tensor '%s' has shape %s, but the configuration says %s", zt_weights_label(l->w), name, is, wanted);
+        return -EINVAL;
+    }
+    if (!w->usable) {
+        zt_error("%s: tensor '%s' has dtype %s, which cannot be used", zt_weights_label(l->w), name, w->dtype);
+        return -EINVAL;
+    }
+    l->parameters += w->elements;
+    *out = w;
+    return 0;
+}
+
+int zt_load_floats(zt_loader *l, const float **out, const char *name, int rank, const int64_t *shape)
+{
+    const zt_weight *w;
+    const int err = zt_load_find(l, &w, name, rank, shape);
+    if (err < 0)
+        return err;
+    float *const p = zt_memory_take(l->memory, (size_t)w->elements * sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    zt_weight_read(w, 0, w->elements, p);
+    *out = p;
+    return 0;
+}
+
+int zt_load_vector(zt_loader *l, const float **out, const char *name, int n)
+{
+    return zt_load_floats(l, out, name, 1, (const int64_t[]){ n });
+}
+
+static int reserve_stage(zt_loader *l, size_t bytes)
+{
+    if (bytes <= l->stage_bytes)
+        return 0;
+    void *const p = realloc(l->stage, bytes);
+    if (!p)
+        return -ENOMEM;
+    l->stage = p;
+    l->stage_bytes = bytes;
+    return 0;
+}
+
+// The scales of an I8 tensor: w = q * scale[row].
+static int find_scale(zt_loader *l, const char *name, int rows, const zt_weight **scale)
+{
+    char text[256];
+    snprintf(text, sizeof(text), "%s.weight_scale", name);
+    const int64_t before = l->parameters;
+    const int err = zt_load_find(l, scale, text, 1, (const int64_t[]){ rows });
+    l->parameters = before;
+    return err;
+}
+
+static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int K)
+{
+    const size_t N16 = (size_t)zt_round_up(N, 16);
+    void *const data = zt_memory_take(l->memory, zt_matrix_bytes(type, N, K));
+    float *const scale = type == ZT_I8 ? zt_memory_take(l->memory, N16 * sizeof(float)) : NULL;
+    float *const bias = zt_memory_take(l->memory, N16 * sizeof(float));
+    if (!data || !bias || (type == ZT_I8 && !scale))
+        return -ENOMEM;
+    zt_matrix_clear(data, type, N, K);
+    *m = (zt_matrix){ .type = type, .N = N, .K = K, .data = data, .scale = scale, .bias = bias };
+    return 0;
+}
+
+// Where a row of a part lands.
+static int place(const zt_rows *p, int r)
+{
+    return p->stride16 == 2 ? p->row0 + r / 16 * 32 + r % 16 : p->row0 + r;
+}
+
+// Rows [r, r + n) of w, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with their scales.
+static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_rows *p, const zt_weight *w, const zt_weight *scale, int k,
+                       int r, int n)
+{
+    const size_t element = m->type == ZT_I8 ? 1 : sizeof(float);
+    float *const row = (float *)((char *)l->stage + 16 * (size_t)m->K * element);       // [k]
+    memset(l->stage, 0, 16 * (size_t)m->K * element);
+    for (int i = 0; i < n; i++) {
+        const int64_t from = (int64_t)(r + i) * k;
+        float s = 1;
+        if (scale)
+            zt_weight_read(scale, r + i, 1, &s);
+        if (m->type == ZT_I8) {
+            int8_t *const to = (int8_t *)l->stage + (size_t)i * (size_t)m->K;
+            if (w->type == ZT_I8) {
+                memcpy(to, (const int8_t *)w->data + from, (size_t)k);
+            } else {
+                zt_weight_read(w, from, k, row);
+                s = zt_quantize_row(row, k, to);
+            }
+            ((float *)m->scale)[place(p, r + i)] = s;
+            continue;
+        }
+        float *const to = (float *)l->stage + (size_t)i * (size_t)m->K;
+        zt_weight_read(w, from, k, to);
+        for (int j = 0; j < k && scale; j++)
+            to[j] *= s;
+    }
+}
+
+static int load_part(zt_loader *l, zt_matrix *m, int k, const zt_rows *p)
+{
+    char name[256];
+    const zt_weight *w, *scale = NULL, *bias = NULL;
+    const int64_t shape[2][5] = { { p->rows, k }, { p->rows, k / 4, 1, 2, 2 } };
+    const int rank = p->rank ? p->rank : 2;
+    snprintf(name, sizeof(name), "%s.weight", p->name);
+    int err = zt_load_find(l, &w, name, rank, shape[rank == 5]);
+    if (!err && w->type == ZT_I8)
+        err = find_scale(l, p->name, p->rows, &scale);
+    snprintf(name, sizeof(name), "%s.bias", p->name);
+    if (!err && p->bias)
+        err = zt_load_find(l, &bias, name, 1, shape[0]);
+    if (!err)
+        err = reserve_stage(l, (16 * (size_t)m->K + (size_t)k + 16) * sizeof(float));
+    if (err < 0)
+        return err;
+
+    for (int r = 0; r < p->rows; r += 16) {
+        const int n = ZT_MIN(16, p->rows - r);
+        stage_rows(l, m, p, w, scale, k, r, n);
+        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->type == ZT_I8 ? ZT_I8 : ZT_F32, n, place(p, r),
+                       p->stride16 ? p->stride16 : 1);
+    }
+    for (int r = 0; bias && r < p->rows; r++)
+        zt_weight_read(bias, r, 1, (float *)m->bias + place(p, r));
+    return 0;
+}
+
+int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_rows *part, int n)
+{
+    int err = make_matrix(l, out, type, N, K);
+    bool bias = false;
+    for (int i = 0; i < n && !err; i++) {
+        bias |= part[i].bias;
+        err = load_part(l, out, k, &part[i]);
+    }
+    if (!bias)
+        out->bias = NULL;
+    return err;
+}
+
+int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name)
+{
+    return zt_load_matrix(l, out, type, N, K, K, &(zt_rows){ .name = name, .rows = N, .bias = true }, 1);
+}
+
+int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name)
+{
+    char text[256];
+    const zt_weight *w, *bias;
+    const int K = 9 * C;
+    snprintf(text, sizeof(text), "%s.weight", name);
+    int err = zt_load_find(l, &w, text, 4, (const int64_t[]){ N, C, 3, 3 });
+    snprintf(text, sizeof(text), "%s.bias", name);
+    if (!err)
+        err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ N });
+    if (!err && w->type == ZT_I8) {
+        zt_error("%s: tensor '%s.weight' has dtype I8, which convolutions cannot use", zt_weights_label(l->w), name);
+        err = -EINVAL;
+    }
+    if (!err)
+        err = make_matrix(l, &out->w, type, N, K);
+    if (!err)
+        err = reserve_stage(l, 2 * (size_t)K * sizeof(float));
+    if (err < 0)
+        return err;
+
+    float *const row = l->stage, *const tap = row + K;
+    for (int n = 0; n < N; n++) {               // [channel][tap] to [tap][channel]
+        zt_weight_read(w, (int64_t)n * K, K, row);
+        for (int i = 0; i < K; i++)
+            tap[i % 9 * C + i / 9] = row[i];
+        zt_matrix_pack((void *)out->w.data, type, N, K, tap, ZT_F32, 1, n, 1);
+    }
+    zt_weight_read(bias, 0, N, (float *)out->w.bias);
+    return 0;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors of a file become what the kernels read: vectors of floats, packed matrices.
+#pragma once
+
+#include "diffusion/weights.h"
+#include "kernels/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Device memory that is taken piece by piece and given back all at once. Zeroed is empty; set d first.
+typedef struct zt_memory {
+    zt_device *d;
+    void     **block;
+    int        n, room;
+    char      *at;
+    size_t     left;
+    int64_t    bytes;           // taken
+} zt_memory;
+
+void *zt_memory_take(zt_memory *m, size_t bytes);       // 64-byte aligned, zeroed; NULL when there is none
+void  zt_memory_finish(zt_memory *m);
+
+typedef struct zt_loader {
+    const zt_weights *w;
+    zt_memory        *memory;
+    bool              diffusers;        // names are those of the diffusers library
+    enum zt_type      block, other;     // matrices of the blocks; the larger ones outside them
+    void             *stage;            // 16 rows
+    size_t            stage_bytes;
+    int64_t           parameters;       // read so far
+} zt_loader;
+
+void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory);
+void zt_loader_finish(zt_loader *l);
+
+// All return 0, -EINVAL (missing, wrong shape: logged), -ENOMEM.
+int zt_load_find(zt_loader *l, const zt_weight **out, const char *name, int rank, const int64_t *shape);
+// f32 [n]; the file's tensor has this shape, whose product is n.
+int zt_load_floats(zt_loader *l, const float **out, const char *name, int rank, const int64_t *shape);
+int zt_load_vector(zt_loader *l, const float **out, const char *name, int n);
+
+// Rows of a matrix that one tensor gives: NAME.weight [rows, k] and, if asked, NAME.bias [rows].
+typedef struct zt_rows {
+    const char *name;
+    int         rows, row0;
+    int         stride16;       // as zt_matrix_pack() has it; 0 is 1
+    bool        bias;
+    int         rank;           // of the tensor: 2 (0 too), or 5 for [rows, k / 4, 1, 2, 2]
+} zt_rows;
+
+// N x K from `n` tensors of row width k <= K; columns k..K are zero. I8 is taken from the file as it is, or quantised here.
+int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_rows *part, int n);
+// The usual case: NAME.{weight,bias}.
+int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name);
+// NAME.weight [N, C, 3, 3] and bias.
+int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name);
+
+#ifdef __cplusplus
+}
+#endif

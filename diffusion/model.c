@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opens a model: finds its files, checks everything, converts the weights to the precision asked for.
+#include "diffusion/model.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "diffusion/internal.h"
+#include "diffusion/quantize.h"
+#include "diffusion/sampler.h"
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int zt_model_find_files(const char *path, char *config, char *folder, size_t bytes)
+{
+    if (access(path, F_OK) < 0) {
+        const int err = errno;
+        zt_error("%s: %s", path, strerror(err));
+        return -err;
+    }
+    const char *const slash = strrchr(path, '/');
+    const int n = is_folder(path) ? snprintf(folder, bytes, "%s/", path)
+                                  : snprintf(folder, bytes, "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
+    if (n < 0 || (size_t)n >= bytes || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes) {
+        zt_error("%s: the name is too long", path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+// The weights of a folder: what config.json names, the usual names, or the only *.safetensors.
+static int find_weights(const char *folder, const zt_config *c, char *out, size_t bytes)
+{
+    const char *const usual[] = { c->weights, "diffusion_pytorch_model.safetensors",
+                                  "diffusion_pytorch_model.safetensors.index.json", "model.safetensors",
+                                  "model.safetensors.index.json" };
+    for (size_t i = c->weights[0] ? 0 : 1; i < ZT_LEN(usual); i++) {
+        if (snprintf(out, bytes, "%s%s", folder, usual[i]) >= (int)bytes)
+            return -EINVAL;
+        if (access(out, F_OK) == 0 || i == 0)
+            return 0;
+    }
+    int found = 0;
+    DIR *const dir = opendir(folder[0] ? folder : ".");
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        const size_t n = strlen(e->d_name);
+        if (n > 12 && strcmp(e->d_name + n - 12, ".safetensors") == 0)
+            found += snprintf(out, bytes, "%s%s", folder, e->d_name) < (int)bytes;
+    }
+    if (dir)
+        closedir(dir);
+    if (found != 1)
+        zt_error("%s: %s", folder, found ? "several weight files, and config.json names none" : "no weight file");
+    return found == 1 ? 0 : found ? -EINVAL : -ENOENT;
+}
+
+static bool is_quantised(const zt_weights *w)
+{
+    for (int i = 0; i < zt_weights_count(w); i++) {
+        const zt_weight *const t = zt_weights_at(w, i);
+        if (t->type == ZT_I8 && t->usable && zt_quantize_wanted(t->name))
+            return true;
+    }
+    return false;
+}
+
+static enum zt_precision choose(const zt_device *d, const zt_weights *w, enum zt_precision p)
+{
+    if (p != ZT_PRECISION_DEFAULT)
+        return p;
+    if (is_quantised(w))
+        return ZT_PRECISION_INT8;
+    return strcmp(d->level, "c") == 0 ? ZT_PRECISION_F32 : ZT_PRECISION_BF16;
+}
+
+static int check_device(const zt_device *d, const zt_config *c)
+{
+    if (d->space != ZT_HOST) {
+        zt_error("models run on the CPU only in this version");
+        return -ENOTSUP;
+    }
+    if (strcmp(d->level, "avx512") == 0 && c->dim / c->heads % 16) {
+        zt_error("heads of %d are not a multiple of 16: use kernel level c", c->dim / c->heads);
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
+{
+    const zt_config *const c = &m->c;
+    zt_loader l;
+    zt_loader_init(&l, w, &m->memory);
+    l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
+    l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : l.other;
+    int err = zt_dit_load(&m->dit, m->d, c, &l, l.other);
+    if (!err && c->text.words)
+        err = zt_words_load(&m->words, &c->text, &l);
+    if (!err && c->decoder)
+        err = zt_decoder_load(&m->decoder, m->d, c, &l, l.other);
+    if (!err && c->text.words) {
+        const size_t rows = (size_t)c->text.max_tokens + 2;
+        m->text_rows = zt_memory_take(&m->memory, rows * (size_t)c->text.text_dim * sizeof(float));
+        err = m->text_rows ? zt_dit_reserve_text(&m->dit, c->text.max_tokens) : -ENOMEM;
+    }
+    m->info.parameters = l.parameters;
+    zt_loader_finish(&l);
+    return err;
+}
+
+static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_hash)
+{
+    const zt_config *const c = &m->c;
+    const int64_t parameters = m->info.parameters;
+    m->info = (zt_model_info){
+        .name = c->name[0] ? c->name : "unnamed", .w = c->w, .h = c->h, .fps = c->fps, .chunk_frames = c->chunk_frames,
+        .steps = c->steps, .first_frame_steps = c->first_frame_steps, .dim = c->dim, .heads = c->heads, .layers = c->layers,
+        .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames, .sink_frames = c->sink_frames,
+        .n_controls = c->n_controls, .default_prompt = c->text.default_prompt, .parameters = parameters,
+        .weight_bytes = m->memory.bytes, .precision = precision, .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
+    };
+    for (int i = 0; i < c->n_controls; i++)
+        m->info.control[i] = c->control[i];
+    if (c->w && c->decoder && c->text.words)
+        m->info.state_bytes = zt_state_bytes(m, c->w, c->h);
+}
+
+static int open_files(zt_model *m, const char *path, enum zt_precision precision)
+{
+    char config[4096], folder[4096], file[4096];
+    zt_weights *w = NULL;
+    int err = zt_model_find_files(path, config, folder, sizeof(config));
+    if (!err)
+        err = zt_config_read(&m->c, config);
+    if (!err)
+        err = check_device(m->d, &m->c);
+    if (!err && is_folder(path))
+        err = find_weights(folder, &m->c, file, sizeof(file));
+    if (!err)
+        err = zt_weights_open(&w, is_folder(path) ? file : path);
+    if (!err) {
+        precision = choose(m->d, w, precision);
+        err = load(m, w, precision);
+    }
+    if (!err)
+        describe(m, precision, zt_weights_hash(w));
+    zt_weights_close(&w);
+    return err;
+}
+
+int zt_model_open(zt_model **out, zt_device *d, const char *path, enum zt_precision precision)
+{
+    zt_model *m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    m->d = d;
+    m->memory.d = d;
+    const int err = open_files(m, path, precision);
+    if (err == -ENOMEM)
+        zt_error("%s: not enough memory", path);
+    if (err)
+        zt_model_close(&m);
+    else
+        *out = m;
+    return err;
+}
+
+void zt_model_close(zt_model **m)
+{
+    if (!*m)
+        return;
+    zt_dit_finish(&(*m)->dit);
+    zt_decoder_finish(&(*m)->decoder);
+    zt_memory_finish(&(*m)->memory);
+    zt_config_finish(&(*m)->c);
+    free(*m);
+    *m = NULL;
+}
+
+const zt_model_info *zt_model_get_info(const zt_model *m)
+{
+    return &m->info;
+}
+
+const char *zt_model_word(const zt_model *m, const char *group, int n)
+{
+    const zt_text_config *const t = &m->c.text;
+    for (int i = 0; i < t->n_groups; i++) {
+        if (strcmp(t->group[i].name, group) == 0)
+            return n >= 0 && n <= t->group[i].last - t->group[i].first ? t->token[t->group[i].first + n] : NULL;
+    }
+    return NULL;
+}
+
+int zt_model_control(const zt_model *m, const char *name)
+{
+    for (int i = 0; i < m->c.n_controls; i++) {
+        if (strcmp(m->c.control[i], name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+void zt_model_steps(const zt_model *m, int n, float *t)
+{
+    zt_sampler_steps(1000, m->c.shift, n, t);
+}
+
+void zt_model_steps_from(const zt_model *m, float t_now, int n, float *t)
+{
+    zt_sampler_steps(t_now, m->c.shift, n, t);
+}

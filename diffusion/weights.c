@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files and shards into one sorted table of tensors.
+#include "diffusion/weights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "diffusion/json.h"
+#include "diffusion/weights_file.h"
+
+// Up to here a file is read into memory, so that what was checked cannot change any more; above, it is mapped.
+static const off_t read_max = 256 << 20;
+enum { FILES_MAX = 1024, INDEX_MAX = 16 << 20 };
+
+struct file {
+    void  *bytes;
+    size_t n;
+    bool   mapped, owned;
+    struct zt_weights_part part;
+};
+
+struct zt_weights {
+    char        *label;
+    struct file *file;
+    int          files;
+    zt_weight   *w;             // of all files, by name
+    int          n;
+};
+
+static int fail(const char *path, int err)
+{
+    zt_error("%s: %s", path, strerror(err));
+    return -err;
+}
+
+static int read_all(struct file *f, int fd, size_t n)
+{
+    f->bytes = malloc(n ? n : 1);
+    if (!f->bytes)
+        return ENOMEM;
+    f->owned = true;
+    for (f->n = 0; f->n < n;) {
+        const ssize_t got = read(fd, (char *)f->bytes + f->n, n - f->n);
+        if (got < 0 && errno != EINTR)
+            return errno;
+        if (got == 0)
+            return EIO;                         // became shorter meanwhile
+        if (got > 0)
+            f->n += (size_t)got;
+    }
+    return 0;
+}
+
+static int map_all(struct file *f, int fd, size_t n)
+{
+    void *const p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return errno;
+    f->bytes = p;
+    f->n = n;
+    f->mapped = f->owned = true;
+    struct stat now;
+    return fstat(fd, &now) < 0 || (size_t)now.st_size != n ? EIO : 0;
+}
+
+static int open_file(struct file *f, const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return fail(path, errno);
+    struct stat st;
+    int err = fstat(fd, &st) < 0 ? errno : 0;
+    if (!err && !S_ISREG(st.st_mode))
+        err = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    if (!err)
+        err = st.st_size <= read_max ? read_all(f, fd, (size_t)st.st_size) : map_all(f, fd, (size_t)st.st_size);
+    close(fd);
+    if (err)
+        return fail(path, err);
+    return zt_safetensors_read(&f->part, f->bytes, f->n, path);
+}
+
+static void close_file(struct file *f)
+{
+    if (f->mapped)
+        munmap(f->bytes, f->n);
+    else if (f->owned)
+        free(f->bytes);
+    free(f->part.w);
+    free(f->part.names);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const zt_weight *)a)->name, ((const zt_weight *)b)->name);
+}
+
+static int join(zt_weights *w)
+{
+    for (int i = 0; i < w->files; i++)
+        w->n += w->file[i].part.n;
+    w->w = calloc((size_t)ZT_MAX(w->n, 1), sizeof(*w->w));
+    if (!w->w)
+        return -ENOMEM;
+    int n = 0;
+    for (int i = 0; i < w->files; i++) {
+        memcpy(w->w + n, w->file[i].part.w, (size_t)w->file[i].part.n * sizeof(*w->w));
+        n += w->file[i].part.n;
+    }
+    qsort(w->w, (size_t)n, sizeof(*w->w), by_name);
+    for (int i = 1; i < n; i++) {
+        if (strcmp(w->w[i].name, w->w[i - 1].name) == 0) {
+            zt_error("%s: tensor '%.200s' is there twice", w->label, w->w[i].name);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int create(zt_weights **out, const char *label, int files)
+{
+    zt_weights *const w = calloc(1, sizeof(*w));
+    if (w) {
+        w->label = strdup(label);
+        w->file = calloc((size_t)files, sizeof(*w->file));
+    }
+    *out = w;
+    return w && w->label && w->file ? 0 : -ENOMEM;
+}
+
+static bool plain_name(const char *name)
+{
+    return name[0] && name[0] != '.' && !strchr(name, '/');
+}
+
+// The shards of an index, each once, into names[FILES_MAX].
+static int read_index(const char *path, const char *text, size_t bytes, char **names, int *n)
+{
+    zt_json j;
+    char key[512], name[256];
+    zt_json_init(&j, text, bytes);
+    zt_json_enter(&j, '{');
+    while (zt_json_key(&j, key, sizeof(key))) {
+        if (strcmp(key, "weight_map") != 0) {
+            zt_json_skip(&j);
+            continue;
+        }
+        zt_json_enter(&j, '{');
+        while (zt_json_key(&j, key, sizeof(key)) && zt_json_string(&j, name, sizeof(name))) {
+            int i = *n;
+            while (i > 0 && strcmp(names[i - 1], name) != 0)
+                i--;
+            if (i > 0)
+                continue;
+            if (!plain_name(name) || *n == FILES_MAX) {
+                zt_error("%s: '%s' cannot be a shard's name", path, name);
+                return -EINVAL;
+            }
+            if (!(names[*n] = strdup(name)))
+                return -ENOMEM;
+            ++*n;
+        }
+    }
+    if (!zt_json_done(&j) || *n == 0) {
+        zt_error("%s: %s", path, j.error ? j.error : "names no shards");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int open_shards(zt_weights *w, const char *path, char **names, int n)
+{
+    const char *const slash = strrchr(path, '/');
+    const int folder = slash ? (int)(slash - path) + 1 : 0;
+    for (int i = 0; i < n; i++) {
+        char shard[4096];
+        if (snprintf(shard, sizeof(shard), "%.*s%s", folder, path, names[i]) >= (int)sizeof(shard))
+            return fail(path, ENAMETOOLONG);
+        w->files = i + 1;
+        const int err = open_file(&w->file[i], shard);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+static int open_index(zt_weights **out, const char *path)
+{
+    struct file index = { 0 };
+    char **const names = calloc(FILES_MAX, sizeof(*names));
+    int n = 0, err = names ? 0 : -ENOMEM;
+    const int fd = err ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (!err && (fd < 0 || fstat(fd, &st) < 0))
+        err = fail(path, errno);
+    if (!err && (!S_ISREG(st.st_mode) || st.st_size > INDEX_MAX)) {
+        zt_error("%s: not a file of at most 16 MiB", path);
+        err = -EINVAL;
+    }
+    if (!err && (err = -read_all(&index, fd, (size_t)st.st_size)) < 0)
+        fail(path, -err);
+    if (!err)
+        err = read_index(path, index.bytes, index.n, names, &n);
+    if (!err)
+        err = create(out, path, n);
+    if (!err)
+        err = open_shards(*out, path, names, n);
+    if (fd >= 0)
+        close(fd);
+    close_file(&index);
+    for (int i = 0; names && i < n; i++)
+        free(names[i]);
+    free(names);
+    return err;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+int zt_weights_open(zt_weights **out, const char *path)
+{
+    zt_weights *w = NULL;
+    int err;
+    if (ends_with(path, ".index.json")) {
+        err = open_index(&w, path);
+    } else {
+        err = create(&w, path, 1);
+        if (!err) {
+            w->files = 1;
+            err = open_file(&w->file[0], path);
+        }
+    }
+    if (!err)
+        err = join(w);
+    if (err)
+        zt_weights_close(&w);
+    else
+        *out = w;
+    return err;
+}
+
+int zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *label)
+{
+    zt_weights *w = NULL;
+    int err = create(&w, label, 1);
+    if (!err) {
+        w->files = 1;
+        w->file[0].bytes = (void *)bytes;
+        w->file[0].n = n;
+        err = zt_safetensors_read(&w->file[0].part, bytes, n, label);
+    }
+    if (!err)
+        err = join(w);
+    if (err)
+        zt_weights_close(&w);
+    else
+        *out = w;
+    return err;
+}
+
+void zt_weights_close(zt_weights **w)
+{
+    if (!*w)
+        return;
+    for (int i = 0; i < (*w)->files; i++)
+        close_file(&(*w)->file[i]);
+    free((*w)->file);
+    free((*w)->label);
+    free((*w)->w);
+    free(*w);
+    *w = NULL;
+}
+
+int zt_weights_count(const zt_weights *w)
+{
+    return w->n;
+}
+
+const zt_weight *zt_weights_at(const zt_weights *w, int i)
+{
+    return &w->w[i];
+}
+
+const char *zt_weights_label(const zt_weights *w)
+{
+    return w->label;
+}
+
+const zt_weight *zt_weights_find(const zt_weights *w, const char *name)
+{
+    const zt_weight key = { .name = name };
+    return bsearch(&key, w->w, (size_t)w->n, sizeof(*w->w), by_name);
+}
+
+uint64_t zt_hash(uint64_t h, const void *bytes, size_t n)
+{
+    static const uint64_t prime = 0x100000001b3;
+    uint64_t lane[4] = { h ^ 0xcbf29ce484222325, h + 1, h + 2, h + 3 }, word[4];
+    const char *p = bytes;
+    for (; n >= 32; n -= 32, p += 32) {
+        memcpy(word, p, 32);
+        for (int i = 0; i < 4; i++) {
+            lane[i] = (lane[i] ^ word[i]) * prime;
+            lane[i] ^= lane[i] >> 29;           // FNV moves bits up only; a whole word needs both ways
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        lane[0] = (lane[0] ^ (unsigned char)p[i]) * prime;
+    for (int i = 1; i < 4; i++)
+        lane[0] = ((lane[0] ^ lane[i]) * prime) ^ (lane[i] >> 32);
+    return (lane[0] ^ n) * prime;
+}
+
+uint64_t zt_weights_hash(const zt_weights *w)
+{
+    uint64_t h = 0;
+    for (int i = 0; i < w->n; i++) {
+        const zt_weight *const t = &w->w[i];
+        h = zt_hash(h, t->name, strlen(t->name));
+        h = zt_hash(h, t->dtype, strlen(t->dtype));
+        h = zt_hash(h, t->shape, sizeof(t->shape));
+        h = zt_hash(h, t->data, t->bytes);
+    }
+    return h;
+}
+
+void zt_weight_read(const zt_weight *w, int64_t from, int64_t n, float *out)
+{
+    const char *const p = (const char *)w->data + (size_t)from * zt_type_bytes(w->type);
+    for (int64_t i = 0; i < n && w->type != ZT_F32; i++) {
+        uint16_t half;
+        int32_t word;
+        switch (w->type) {
+        case ZT_BF16: memcpy(&half, p + 2 * i, 2); out[i] = zt_bf16_to_f32(half); break;
+        case ZT_F16:  memcpy(&half, p + 2 * i, 2); out[i] = zt_f16_to_f32(half); break;
+        case ZT_I32:  memcpy(&word, p + 4 * i, 4); out[i] = (float)word; break;
+        default:      out[i] = (float)((const int8_t *)p)[i]; break;
+        }
+    }
+    if (w->type == ZT_F32)
+        memcpy(out, p, (size_t)n * sizeof(*out));
+}

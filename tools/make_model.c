@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
+//
+// make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32] [--size WxH] [--window N]
+//            [--sink N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
+// Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of experts.
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "diffusion/noise.h"
+#include "diffusion/quantize.h"
+#include "diffusion/weights.h"
+
+enum { CHANNELS = 16, PREVIOUS = 2, CONTROLS = 4, TEXT = 128, TOKENS = 16, FREQ = 256 };
+
+struct shape {
+    int dim, heads, layers, experts, inter, ffn, w, h, window, sink;
+    unsigned long long seed;
+    enum zt_type type;          // of the matrices: ZT_F32, ZT_BF16, ZT_I8
+    const char *sampler, *words, *out;
+};
+
+struct list {
+    zt_weight *w;
+    int        n, room;
+    uint64_t   seed;
+};
+
+// The words of a model that nobody trained.
+static const char *const some_words =
+    "\"tokens\": [\"\", \"mountains\", \"desert\", \"islands\", \"canyon\", \"volcano\", \"tundra\", \"hills\", \"forest\", \"day\", "
+    "\"sunset\", \"night\", \"dawn\", \"clear\", \"fog\", \"snow\"], "
+    "\"groups\": {\"place\": [1, 8], \"time\": [9, 12], \"weather\": [13, 15]}, "
+    "\"words\": {\"mountains\": 1, \"mountain\": 1, \"desert\": 2, \"dunes\": 2, \"islands\": 3, \"sea\": 3, \"canyon\": 4, "
+    "\"volcano\": 5, \"lava\": 5, \"tundra\": 6, \"hills\": 7, \"forest\": 8, \"day\": 9, \"noon\": 9, \"sunset\": 10, \"night\": 11, "
+    "\"dawn\": 12, \"clear\": 13, \"fog\": 14, \"mist\": 14, \"snow\": 15}";
+
+static void *must(void *p)
+{
+    if (!p) {
+        fprintf(stderr, "make_model: not enough memory\n");
+        exit(69);
+    }
+    return p;
+}
+
+static zt_weight *append(struct list *l, const char *name, const char *dtype, size_t element, int rank, const int64_t *shape)
+{
+    if (l->n == l->room) {
+        l->room = l->room ? 2 * l->room : 1024;
+        l->w = must(realloc(l->w, (size_t)l->room * sizeof(*l->w)));
+    }
+    zt_weight *const w = &l->w[l->n++];
+    *w = (zt_weight){ .name = must(strdup(name)), .dtype = dtype, .rank = rank, .elements = 1 };
+    for (int i = 0; i < rank; i++) {
+        w->shape[i] = shape[i];
+        w->elements *= shape[i];
+    }
+    w->bytes = (size_t)w->elements * element;
+    w->data = must(malloc(w->bytes));
+    return w;
+}
+
+// mean + spread * normal deviates, stored as `type`; I8 with a scale tensor beside it.
+static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape, const char *format, ...)
+    ZT_PRINTF(7, 8);
+static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape, const char *format, ...)
+{
+    char name[128], scale_name[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+
+    const char *const dtype = type == ZT_I8 ? "I8" : type == ZT_BF16 ? "BF16" : "F32";
+    const zt_weight *const w = append(l, name, dtype, zt_type_bytes(type), rank, shape);
+    const int64_t rows = shape[0], n = w->elements / rows;
+    void *const data = (void *)w->data;
+    float *const x = must(malloc((size_t)w->elements * sizeof(*x)));
+    zt_noise_fill(x, (size_t)w->elements, l->seed, (uint64_t)l->n, 0);
+    for (int64_t i = 0; i < n * rows; i++)
+        x[i] = (float)(mean + spread * x[i]);
+    for (int64_t i = 0; i < n * rows && type == ZT_BF16; i++)
+        ((uint16_t *)data)[i] = zt_f32_to_bf16(x[i]);
+    if (type == ZT_F32)
+        memcpy(data, x, w->bytes);
+    if (type == ZT_I8) {
+        snprintf(scale_name, sizeof(scale_name), "%s_scale", name);
+        float *const scale = (float *)append(l, scale_name, "F32", sizeof(float), 1, (const int64_t[]){ rows })->data;
+        for (int64_t r = 0; r < rows; r++)
+            scale[r] = zt_quantize_row(x + r * n, n, (int8_t *)data + r * n);
+    }
+    free(x);
+}
+
+static void matrix(struct list *l, enum zt_type type, int64_t out, int64_t in, const char *name, const char *part)
+{
+    add(l, type, 0, sqrt(1.0 / (double)in), 2, (const int64_t[]){ out, in }, "%s%s.weight", name, part);
+}
+
+static void linear(struct list *l, enum zt_type type, int64_t out, int64_t in, const char *name, const char *part)
+{
+    matrix(l, type, out, in, name, part);
+    add(l, ZT_F32, 0, 0.02, 1, (const int64_t[]){ out }, "%s%s.bias", name, part);
+}
+
+static void expert(struct list *l, const struct shape *s, int64_t inter, const char *name)
+{
+    matrix(l, s->type, inter, s->dim, name, ".w1");
+    matrix(l, s->type, inter, s->dim, name, ".w3");
+    matrix(l, s->type, s->dim, inter, name, ".w2");
+}
+
+static void block(struct list *l, const struct shape *s, int layer)
+{
+    static const char *const attention[] = { "self_attn", "cross_attn" };
+    char name[64];
+    const int64_t d = s->dim;
+    add(l, ZT_F32, 0, 0.3, 3, (const int64_t[]){ 1, 6, d }, "blocks.%d.modulation", layer);
+    add(l, ZT_F32, 1, 0.1, 1, &d, "blocks.%d.norm3.weight", layer);
+    add(l, ZT_F32, 0, 0.1, 1, &d, "blocks.%d.norm3.bias", layer);
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof(name), "blocks.%d.%s.", layer, attention[i]);
+        for (const char *part = "qkvo"; *part; part++)
+            linear(l, s->type, d, d, name, (const char[]){ *part, 0 });
+        add(l, ZT_F32, 1, 0.1, 1, &d, "%snorm_q.weight", name);
+        add(l, ZT_F32, 1, 0.1, 1, &d, "%snorm_k.weight", name);
+    }
+    snprintf(name, sizeof(name), "blocks.%d.ffn", layer);
+    if (!s->experts) {
+        linear(l, s->type, s->ffn, d, name, ".0");
+        linear(l, s->type, d, s->ffn, name, ".2");
+        return;
+    }
+    matrix(l, ZT_F32, s->experts, d, name, ".gate");
+    add(l, ZT_F32, 0, 0.02, 1, (const int64_t[]){ s->experts }, "%s.gate.bias", name);
+    for (int i = 0; i < s->experts; i++) {
+        snprintf(name, sizeof(name), "blocks.%d.ffn.experts.%d", layer, i);
+        expert(l, s, s->inter, name);
+    }
+    snprintf(name, sizeof(name), "blocks.%d.ffn.shared_experts", layer);
+    expert(l, s, s->inter, name);
+}
+
+static void mlp(struct list *l, int64_t in, int64_t d, const char *name)
+{
+    linear(l, ZT_F32, d, in, name, ".0");
+    linear(l, ZT_F32, d, d, name, ".2");
+}
+
+static void transformer(struct list *l, const struct shape *s)
+{
+    const int64_t d = s->dim, in = (1 + PREVIOUS) * CHANNELS + PREVIOUS;
+    add(l, ZT_F32, 0, sqrt(0.25 / (double)in), 5, (const int64_t[]){ d, in, 1, 2, 2 }, "patch_embedding.weight");
+    add(l, ZT_F32, 0, 0.02, 1, &d, "patch_embedding.bias");
+    mlp(l, FREQ, d, "time_embedding");
+    mlp(l, FREQ, d, "step_embedding");
+    mlp(l, CONTROLS, d, "control_embedding");
+    linear(l, ZT_F32, 6 * d, d, "time_projection", ".1");
+    add(l, ZT_F32, 0, 1, 2, (const int64_t[]){ TOKENS, TEXT }, "words.embedding.weight");
+    linear(l, ZT_F32, TEXT, TEXT, "words", ".mix");
+    mlp(l, TEXT, d, "text_embedding");
+    add(l, ZT_F32, 0, 0.3, 3, (const int64_t[]){ 1, 2, d }, "head.modulation");
+    linear(l, ZT_F32, 4 * CHANNELS, d, "head", ".head");
+    for (int i = 0; i < s->layers; i++)
+        block(l, s, i);
+}
+
+static void conv(struct list *l, int64_t out, int64_t in, const char *name)
+{
+    add(l, ZT_F32, 0, sqrt(1.0 / (9 * (double)in)), 4, (const int64_t[]){ out, in, 3, 3 }, "decoder.%s.weight", name);
+    add(l, ZT_F32, 0, 0.02, 1, &out, "decoder.%s.bias", name);
+}
+
+static void decoder(struct list *l)
+{
+    static const int C[] = { 64, 48, 32 };
+    conv(l, C[0], CHANNELS, "in");
+    for (int i = 0; i < 2; i++) {
+        char name[32];
+        for (int j = 1; j <= 3; j++) {
+            snprintf(name, sizeof(name), "mem%d.conv%d", i, j);
+            conv(l, C[i], j == 1 ? 2 * C[i] : C[i], name);
+        }
+        snprintf(name, sizeof(name), "up%d", i + 1);
+        conv(l, C[i + 1], C[i], name);
+    }
+    conv(l, C[2], C[2], "res2.conv1");
+    conv(l, C[2], C[2], "res2.conv2");
+    conv(l, 12, C[2], "out");
+}
+
+// The members of the words file, without its braces; some_words without a file.
+static char *read_words(const char *path)
+{
+    if (!path)
+        return must(strdup(some_words));
+    FILE *const f = fopen(path, "rbe");
+    char *const text = must(calloc(1, 1 << 20));
+    const size_t n = f ? fread(text, 1, (1 << 20) - 1, f) : 0;
+    if (f)
+        fclose(f);
+    char *const open = strchr(text, '{'), *const close = strrchr(text, '}');
+    if (n == 0 || !open || !close || close < open) {
+        fprintf(stderr, "make_model: %s: not a words file\n", path);
+        exit(66);
+    }
+    *close = 0;
+    memmove(text, open + 1, strlen(open + 1) + 1);
+    return text;
+}
+
+static int write_config(const struct shape *s)
+{
+    char path[4096], *const words = read_words(s->words);
+    snprintf(path, sizeof(path), "%s/config.json", s->out);
+    FILE *const f = fopen(path, "wbe");
+    if (!f) {
+        fprintf(stderr, "make_model: %s: %s\n", path, strerror(errno));
+        free(words);
+        return 73;
+    }
+    fprintf(f, "{\n  \"_class_name\": \"ZoetropeModel\", \"version\": 1, \"name\": \"random\",\n"
+            "  \"dim\": %d, \"num_heads\": %d, \"num_layers\": %d, \"eps\": 1e-6, \"freq_dim\": %d,\n"
+            "  \"in_dim\": %d, \"out_dim\": %d, \"previous_frames\": %d,\n", s->dim, s->heads, s->layers, FREQ,
+            (1 + PREVIOUS) * CHANNELS + PREVIOUS, CHANNELS, PREVIOUS);
+    if (s->experts)
+        fprintf(f, "  \"n_routed_experts\": %d, \"n_activated_experts\": %d, \"n_shared_experts\": 1, \"moe_inter_dim\": %d,\n"
+                "  \"score_func\": \"sigmoid\", \"route_scale\": 1.0,\n", s->experts, ZT_MIN(2, s->experts), s->inter);
+    else
+        fprintf(f, "  \"ffn_dim\": %d,\n", s->ffn);
+    fprintf(f, "  \"chunk_frames\": 1, \"window_frames\": %d, \"sink_frames\": %d,\n"
+            "  \"controls\": [\"yaw\", \"pitch\", \"speed\", \"climb\"],\n"
+            "  \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
+            "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n", s->window, s->sink, s->sampler, s->w, s->h);
+    fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, \"default_prompt\": \"mountains at sunset\",\n"
+            "    %s},\n  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
+            "  \"weights\": \"random.safetensors\"\n}\n", TEXT, words);
+    free(words);
+    return fclose(f) == 0 ? 0 : 73;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N]\n"
+                    "       [--quant int8|bf16|f32] [--size WxH] [--window N] [--sink N] [--sampler euler|renoise]\n"
+                    "       [--words FILE] [--seed N] OUT\n");
+    return 64;
+}
+
+static int parse(struct shape *s, int argc, char **argv)
+{
+    const struct {
+        const char *flag;
+        int        *to;
+    } numbers[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers }, { "--experts", &s->experts },
+                    { "--inter", &s->inter }, { "--ffn", &s->ffn }, { "--window", &s->window }, { "--sink", &s->sink } };
+    for (int i = 1; i < argc; i++) {
+        const char *const a = argv[i], *const value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (a[0] != '-') {
+            s->out = a;
+            continue;
+        }
+        if (!value)
+            return usage();
+        size_t n = 0;
+        while (n < ZT_LEN(numbers) && strcmp(a, numbers[n].flag) != 0)
+            n++;
+        if (n < ZT_LEN(numbers))
+            *numbers[n].to = atoi(value);
+        else if (strcmp(a, "--quant") == 0)
+            s->type = strcmp(value, "int8") == 0 ? ZT_I8 : strcmp(value, "bf16") == 0 ? ZT_BF16 : ZT_F32;
+        else if (strcmp(a, "--sampler") == 0)
+            s->sampler = value;
+        else if (strcmp(a, "--words") == 0)
+            s->words = value;
+        else if (strcmp(a, "--seed") == 0)
+            s->seed = strtoull(value, NULL, 10);
+        else if (strcmp(a, "--size") != 0 || sscanf(value, "%dx%d", &s->w, &s->h) != 2)
+            return usage();
+        i++;
+    }
+    if (s->ffn)
+        s->experts = 0;
+    return s->out && s->dim > 0 && s->heads > 0 && s->layers > 0 && s->experts >= 0 && s->inter > 0 ? 0 : usage();
+}
+
+int main(int argc, char **argv)
+{
+    struct shape s = { .dim = 256, .heads = 4, .layers = 8, .experts = 8, .inter = 224, .w = 256, .h = 144, .window = 8,
+                       .type = ZT_I8, .sampler = "euler", .seed = 1 };
+    int err = parse(&s, argc, argv);
+    if (err)
+        return err;
+    if (mkdir(s.out, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "make_model: %s: %s\n", s.out, strerror(errno));
+        return 73;
+    }
+    struct list l = { .seed = s.seed };
+    char path[4096];
+    transformer(&l, &s);
+    decoder(&l);
+    snprintf(path, sizeof(path), "%s/random.safetensors", s.out);
+    err = zt_weights_write(path, l.w, l.n) < 0 ? 73 : write_config(&s);
+    for (int i = 0; i < l.n; i++) {
+        free((void *)l.w[i].name);
+        free((void *)l.w[i].data);
+    }
+    free(l.w);
+    return err;
+}
