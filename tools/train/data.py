@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training data: rendered clips for the autoencoder, and encoded clips on disk for the transformer."""
+import json
+import os
+
+import numpy as np
+import torch
+
+import world
+from ae import to_unit
+
+SMALL, FULL = (144, 80), (256, 144)
+UNSEEN = 10 ** 9                        # seeds from here on are never trained on
+FIRST = {"place": 1, "time": 9, "weather": 13}
+
+
+def render(seeds, size, frames):
+    """-> rgb uint8 [N, F, h, w, 3], controls float32 [N, F, 4], scene int32 [N, F, 3] (torch tensors)."""
+    rgb, controls, scene = world.clips(list(seeds), size[0], size[1], frames)[:3]
+    return torch.from_numpy(rgb), torch.from_numpy(controls), torch.from_numpy(scene)
+
+
+def tokens(scene):
+    """Scene ids [..., 3] -> token ids [..., 4]: token 0, place, time, weather."""
+    first = torch.tensor(list(FIRST.values()), dtype=torch.int64)
+    ids = scene.long() + first
+    return torch.cat([torch.zeros_like(ids[..., :1]), ids], -1)
+
+
+def drop_tokens(ids, rng, place=0.05, time=0.15, weather=0.15):
+    """Leaves words out of the prompts of whole clips: ids [B, F, 4] -> the same with -1 in places."""
+    p = torch.tensor([0.0, place, time, weather])
+    gone = torch.rand(ids.shape[0], 1, 4, generator=rng) < p
+    return ids.masked_fill(gone, -1)
+
+
+class Latents:
+    """Encoded clips in a folder, memory-mapped: latents f16 [N, F, 16, h, w], controls [N, F, 4], scenes [N, F, 3].
+
+    They are made in pieces, so that a job that was cut short goes on where it stopped."""
+
+    def __init__(self, folder, size, clips, frames):
+        self.folder, self.size, self.clips, self.frames = folder, size, clips, frames
+        os.makedirs(folder, exist_ok=True)
+        h, w = size[1] // 8, size[0] // 8
+        self.latents = self.array("latents", np.float16, (clips, frames, 16, h, w))
+        self.controls = self.array("controls", np.float32, (clips, frames, 4))
+        self.scenes = self.array("scenes", np.int32, (clips, frames, 3))
+        self.note = os.path.join(folder, "done.json")
+        self.done = json.load(open(self.note))["done"] if os.path.exists(self.note) else 0
+
+    def array(self, name, dtype, shape):
+        path = os.path.join(self.folder, name + ".npy")
+        if os.path.exists(path):
+            return np.load(path, mmap_mode="r+")
+        return np.lib.format.open_memmap(path, "w+", dtype, shape)
+
+    @torch.no_grad()
+    def extend(self, encoder, first_seed, count=16):
+        """Renders and encodes `count` more clips (fewer at the end)."""
+        a, b = self.done, min(self.done + count, self.clips)
+        rgb, controls, scene = render(range(first_seed + a, first_seed + b), self.size, self.frames)
+        for i in range(b - a):
+            x = to_unit(rgb[i]).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                self.latents[a + i] = encoder(x).float().numpy().astype(np.float16)
+        self.controls[a:b], self.scenes[a:b] = controls.numpy(), scene.numpy()
+        self.done = b
+        with open(self.note, "w") as f:
+            json.dump({"done": b}, f)
+
+    def sample(self, n, frames, rng, newest=None):
+        """n random sub-clips -> latents [n, F, 16, h, w], controls [n, F, 4], token ids [n, F, 4]."""
+        clip = torch.randint(self.done, (n,), generator=rng).tolist()
+        at = torch.randint(self.frames - frames + 1, (n,), generator=rng).tolist()
+        cut = lambda a: torch.from_numpy(np.stack([a[c, s:s + frames] for c, s in zip(clip, at)]))
+        return cut(self.latents).float(), cut(self.controls), tokens(cut(self.scenes))

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages "small", "full", "rollout" and "shortcut": the transformer.
+
+Rectified flow with v-prediction. Every clip is one context copy and COPIES noisy ones (dit.py). Context is noised with its level as
+input in a part of the frames, and corrupted without saying so in a part of the clips (offset, contrast, blur, noise: what a stream's own
+mistakes look like), while the target stays true, so that errors shrink instead of growing.
+"""
+import copy
+
+import torch
+import torch.nn.functional as F
+
+import data
+from dit import CONFIG, Flyover, compile_pieces, sigmas
+from optim import Optimiser, average
+from sampling import gain_db, next_frames, previous_of, rollout
+from stage_latents import FIRST_SEED, encoder_of, latents_of
+
+VIDEO = ["small", "full", "rollout", "shortcut"]
+COPIES = 2
+SHAPE = {"small": (2, 8), "full": (1, 9), "rollout": (1, 10), "shortcut": (1, 8)}           # clips, frames
+SINGLES = {"small": 8, "full": 4, "rollout": 3, "shortcut": 3}
+FRESH = {"small": 4, "full": 2}                                                             # new clips every fourth step
+SHIFT = 3.0
+
+
+def shifted(u):
+    return SHIFT * u / (1 + (SHIFT - 1) * u)
+
+
+def levels(shape, rng):
+    """Noise levels and the ones they step to: half from the schedules of 1, 2 and 4 steps, half anywhere."""
+    u = torch.rand(shape, generator=rng)
+    t = shifted(u)
+    t_next = t * torch.rand(shape, generator=rng) * (torch.rand(shape, generator=rng) < 0.5)
+    pairs = torch.tensor([p for n, k in ((1, 2), (2, 4), (4, 1)) for s in [sigmas(n, SHIFT)] for p in zip(s, s[1:]) for _ in range(k)])
+    pick = pairs[torch.randint(len(pairs), shape, generator=rng)]
+    fixed = torch.rand(shape, generator=rng) < 0.5
+    return torch.where(fixed, pick[..., 0], t), torch.where(fixed, pick[..., 1], t_next)
+
+
+def corrupt(z, rng):
+    """Context as a drifting stream would leave it: latents [B, F, 16, h, w] -> (changed, told noise level [B, F])."""
+    B, frames = z.shape[:2]
+    normal = lambda *s: torch.randn(s, generator=rng)
+    some = lambda p, *s: (torch.rand(s, generator=rng) < p).float()
+    bad = some(0.35, B, 1, 1, 1, 1)
+    soft = F.avg_pool2d(F.pad(z.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(z)
+    out = z + bad * torch.rand(B, 1, 1, 1, 1, generator=rng) * 0.35 * (soft - z)
+    out = out * (1 + bad * 0.04 * normal(B, 1, 16, 1, 1)) + bad * 0.08 * normal(B, 1, 16, 1, 1)
+    out = out + bad * 0.12 * torch.rand(B, 1, 1, 1, 1, generator=rng) * normal(*z.shape)
+    level = some(0.3, B, frames) * 0.25 * torch.rand(B, frames, generator=rng)
+    a = level[..., None, None, None]
+    return (1 - a) * out + a * normal(*z.shape), level
+
+
+def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=None):
+    """Flow loss of the noisy copies. z true latents [B, F, 16, h, w]; context the ones that later frames see (None: no context copy)."""
+    B, frames = z.shape[:2]
+    t, t_next = levels((B, frames, COPIES), rng)
+    a = t[..., None, None, None]
+    noise = torch.randn(z[:, :, None].expand(-1, -1, COPIES, -1, -1, -1).shape, generator=rng)
+    x = (1 - a) * z[:, :, None] + a * noise
+    if context is None:
+        prev = torch.full((B, frames, 2, *z.shape[2:]), float("nan"))
+    else:
+        prev = previous_of(context).clone()
+        prev[torch.rand(B, frames, generator=rng) < 0.1] = float("nan")
+        x = torch.cat([context[:, :, None], x], 2)
+        t, t_next = torch.cat([level[..., None], t], 2), torch.cat([torch.zeros_like(level)[..., None], t_next], 2)
+    prev = prev[:, :, None].expand(-1, -1, x.shape[2], -1, -1, -1, -1)
+    with torch.autocast("cpu", torch.bfloat16):
+        v = model(x, t, t_next, prev, control, ids, window, top_k)[:, :, -COPIES:]
+    target = noise - z[:, :, None]
+    if teacher is not None:
+        target = half_steps(teacher, target, v.detach(), x, t, t_next, prev, control, ids, rng, window, top_k)
+    return (v - target).pow(2).mean()
+
+
+@torch.no_grad()
+def half_steps(teacher, target, v, x, t, t_next, prev, control, ids, rng, window, top_k):
+    """Self-consistency: for half of the copies the mean velocity of two half steps by the averaged weights."""
+    first = x.shape[2] - COPIES
+    middle = t.clone()
+    middle[:, :, first:] = (t + t_next)[:, :, first:] / 2
+
+    def velocity(x, a, b):
+        with torch.autocast("cpu", torch.bfloat16):
+            return teacher(x, a, b, prev, control, ids, window, top_k).float()
+
+    one = velocity(x, t, middle)
+    at = x.clone()
+    at[:, :, first:] += ((middle - t)[..., None, None, None] * one)[:, :, first:]
+    two = velocity(at, middle, t_next)
+    mean = ((one + two) / 2)[:, :, first:]
+    use = (torch.rand(t[:, :, first:].shape, generator=rng) < 0.5)[..., None, None, None]
+    return torch.where(use, mean, target)
+
+
+@torch.no_grad()
+def own_frames(model, z, control, ids, rng):
+    """Clips that go over from true frames to the model's own after a few: what later frames see in the roll-out stage."""
+    given = int(torch.randint(2, 6, (1,), generator=rng))
+    steps = 1 + int(torch.randint(2, (1,), generator=rng))
+    return rollout(model, z[:, 0].shape, control, ids, seed=int(torch.randint(1 << 30, (1,), generator=rng)), first=z[:, :given], steps=steps)
+
+
+class Trainer:
+    def __init__(self, run):
+        torch.manual_seed(run.seed)
+        self.run, self.model = run, Flyover(CONFIG)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.opt, self.step = Optimiser(self.model), 0
+        self.rng = torch.Generator().manual_seed(run.seed)
+        saved = run.load("video")
+        if saved:
+            for name in ("model", "ema", "opt"):
+                getattr(self, name).load_state_dict(saved[name])
+            self.step = saved["step"]
+            self.rng.set_state(saved["rng"])
+        self.model.train()
+
+    def keep(self):
+        self.run.save(video={"model": self.model.state_dict(), "ema": self.ema.state_dict(), "opt": self.opt.state_dict(),
+                             "step": self.step, "rng": self.rng.get_state(), "config": CONFIG})
+
+    def learn(self, store, scale):
+        """One step on a batch of clips and one of first frames -> the two losses."""
+        stage, rng = self.run.stage, self.rng
+        pick = lambda *options: options[int(torch.randint(len(options), (1,), generator=rng))]
+        window, top_k = pick(8, 8, 6, 4), pick(2, 2, 2, 2, 2, 1)
+        z, control, ids = store.sample(*SHAPE[stage], rng)
+        ids = data.drop_tokens(ids, rng)
+        own = own_frames(self.ema, z, control, ids, rng) if stage == "rollout" or (stage == "shortcut" and pick(0, 1)) else z
+        context, level = corrupt(own, rng)
+        teacher = self.ema if stage == "shortcut" else None
+        loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k, teacher)
+        loss.backward()
+        z, control, ids = store.sample(SINGLES[stage], 1, rng)
+        first = loss_of(self.model, z, None, None, control, data.drop_tokens(ids, rng), rng, window, top_k)
+        (0.25 * first).backward()
+        self.opt.step(scale)
+        for b in self.model.blocks:
+            b.ffn.balance(0.002 * min(scale * 2, 1))
+        self.step += 1
+        average(self.ema, self.model, self.step)
+        return loss.item(), first.item()
+
+    def report(self, unseen, **values):
+        """One-frame quality of the averaged weights on unseen clips, in latents."""
+        z, control, ids = unseen
+        out = {f"gain{n}": gain_db(next_frames(self.ema, z, control, ids, n)[:, 2:], z[:, 1:-1], z[:, 2:]) for n in (1, 2)}
+        spread = [b.ffn.last.max().item() / b.ffn.last.mean().item() for b in self.model.blocks]
+        self.run.log(step=self.step, **values, **out, busiest=max(spread))
+
+
+def unseen_clips(encoder, size):
+    """Eight clips of ten frames, never trained on, with their latents."""
+    rgb, control, scene = data.render(range(data.UNSEEN, data.UNSEEN + 8), size, 10)
+    from ae import to_unit
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        z = encoder(to_unit(rgb).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    return z.float().unflatten(0, (8, 10)), control, data.tokens(scene)
+
+
+def rate(progress):
+    """Learning-rate factor over all four stages: warm-up, flat to 35 %, then a cosine to zero."""
+    if progress < 0.35:
+        return min(1.0, progress / 0.01 + 0.02)
+    return 0.5 + 0.5 * float(torch.cos(torch.tensor((progress - 0.35) / 0.65 * 3.14159)))
+
+
+def train(run):
+    compile_pieces()
+    trainer, encoder, stage = Trainer(run), encoder_of(run), run.stage
+    name = "small" if stage == "small" else "full"
+    store = latents_of(run, name)
+    unseen = unseen_clips(encoder, store.size)
+    run.tick()
+    mean, begun = None, run.state["spent"].get(stage, 0)
+    start = trainer.step
+    while not run.out_of_time():
+        if run.tick() >= 1:
+            trainer.keep()
+            run.finish()
+            return
+        if trainer.step % 4 == 0 and store.done < store.clips and stage in FRESH:
+            store.extend(encoder, FIRST_SEED[name], FRESH[stage])
+        now = torch.tensor(trainer.learn(store, rate(run.progress(VIDEO))))
+        mean = now if mean is None else 0.97 * mean + 0.03 * now
+        if trainer.step % 25 == 0:
+            spent = run.state["spent"][stage] - begun
+            run.log(step=trainer.step, loss=mean[0].item(), first=mean[1].item(), seconds=spent / (trainer.step - start), clips=store.done)
+        if trainer.step % 150 == 0:
+            trainer.report(unseen, rate=rate(run.progress(VIDEO)))
+            trainer.keep()
+    trainer.keep()
