@@ -65,10 +65,10 @@ static void admit(zt_engine *e, zt_session *s)
     if (err < 0) {
         s->id = -1;
         s->error = err;
-        s->phase = ZT_GONE;
         pthread_mutex_unlock(&e->lock);
         zt_work_teardown(s);
         pthread_mutex_lock(&e->lock);
+        s->phase = ZT_GONE;         // from here on it is its creator's
     } else {
         e->session[s->id] = s;
         e->sessions++;

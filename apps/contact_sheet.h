@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// A contact sheet: pictures spread evenly over a clip, in one PNG.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/frame.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct zt_sheet zt_sheet;
+
+// Up to 4 x 4 of `frames` pictures of w x h. 0 or -ENOMEM.
+int  zt_sheet_create(zt_sheet **out, int w, int h, int64_t frames);
+void zt_sheet_destroy(zt_sheet **s);                // takes NULL inside
+void zt_sheet_add(zt_sheet *s, const zt_frame *f);  // every picture, in order
+int  zt_sheet_write(zt_sheet *s, const char *path); // 0 or -errno (logged); replaces path at once or not at all
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// zoetrope-render: a prompt in, a file out, as fast as the machine allows.
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apps/contact_sheet.h"
+#include "apps/events.h"
+#include "apps/exits.h"
+#include "apps/options.h"
+#include "apps/progress.h"
+#include "apps/setup.h"
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "stream/stream.h"
+
+static const char *const codecs[] = { "auto", "h264", "h265", "vp9", "av1", "ffv1", "prores", NULL };
+
+typedef struct render {
+    zt_common   common;
+    zt_setup    setup;
+    const char *prompt, *out, *events_path, *sheet_path, *progress_path;
+    const char *image, *manifest, *replay;
+    int64_t     frames, fps, steps, crf, bitrate;
+    uint64_t    seed;
+    zt_range    size;
+    int         codec;
+    bool        overwrite;
+
+    zt_events   events;
+    zt_stream  *stream;
+    zt_session *session;
+    zt_sheet   *sheet;          // the engine's thread, then ours
+    int         push_error;     // the engine's thread, then ours
+    zt_progress progress;       // the stream's thread, then ours
+    int64_t     written;        // the same
+} render;
+
+// The signal handler can reach nothing else.
+static atomic_int interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&interrupted, 1);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };    // the second one kills
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void on_frame(void *cookie, zt_frame *f)
+{
+    render *r = cookie;
+    if (r->sheet)
+        zt_sheet_add(r->sheet, f);
+    const int err = r->push_error ? r->push_error : zt_stream_push(r->stream, f, INT64_MAX);
+    if (err < 0)
+        r->push_error = err;
+    if (err < 0 || atomic_load(&interrupted))
+        zt_session_stop(r->session);
+}
+
+static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns)
+{
+    render *r = cookie;
+    (void)encode_ns;
+    r->written++;
+    zt_session_delivered(r->session, p->index, now);
+    zt_progress_tell(&r->progress, r->written, now);
+}
+
+static int parse(render *r, int argc, char **argv)
+{
+    const zt_option option[] = {
+        { "model", 'm', ZT_OPTION_STRING, &r->setup.path, "DIR", "model directory (the shipped model)" },
+        { "prompt", 'p', ZT_OPTION_STRING, &r->prompt, "TEXT", "what to show (required)" },
+        { "frames", 'n', ZT_OPTION_INT, &r->frames, "N", "how many (10 seconds of them)", 1, INT32_MAX },
+        { "fps", 'r', ZT_OPTION_INT, &r->fps, "N", "frames per second (the model's own)", 1, 60 },
+        { "size", 0, ZT_OPTION_SIZE, &r->size, "WxH", "of the output (encoded: twice the model's own; y4m, png: its own)", 16, 8192 },
+        { "seed", 0, ZT_OPTION_SEED, &r->seed, "N", "same seed, same frames (0)" },
+        { "steps", 0, ZT_OPTION_INT, &r->steps, "N", "denoising steps per frame (the model's own)", 1, ZT_MAX_STEPS },
+        { "events", 0, ZT_OPTION_STRING, &r->events_path, "FILE", "prompts and controls at exact frames, a JSON object a line" },
+        { "precision", 0, ZT_OPTION_CHOICE, &r->setup.precision_name, "P", "f32, bf16 or int8 (as the model is stored)", 0, 0, zt_precision_names },
+        { "device", 0, ZT_OPTION_CHOICE, &r->setup.device_name, "D", "cpu, cuda or auto (auto)", 0, 0, zt_device_names },
+        { "codec", 0, ZT_OPTION_CHOICE, &r->codec, "C", "h264 h265 vp9 av1 ffv1 prores (by the output's name)", 0, 0, codecs },
+        { "crf", 0, ZT_OPTION_INT, &r->crf, "N", "constant quality, less is better (the codec's usual)", 0, 63 },
+        { "bitrate", 0, ZT_OPTION_RATE, &r->bitrate, "R", "bits per second in place of --crf, such as 2M (none)", 1000, 1000000000 },
+        { "image", 0, ZT_OPTION_STRING, &r->image, "FILE", "first picture (not in this version)" },
+        { "manifest", 0, ZT_OPTION_STRING, &r->manifest, "FILE", "many clips (not in this version)" },
+        { "replay", 0, ZT_OPTION_STRING, &r->replay, "FILE", "a session's log (not in this version)" },
+        { "contact-sheet", 0, ZT_OPTION_STRING, &r->sheet_path, "FILE", "16 of the frames in one PNG (none)" },
+        { "progress", 0, ZT_OPTION_STRING, &r->progress_path, "FILE", "key=value lines ten times a second; - is stdout (none)" },
+        { "overwrite", 'y', ZT_OPTION_FLAG, &r->overwrite, NULL, "replace an existing output" },
+        { "out", 'o', ZT_OPTION_STRING, &r->out, "OUT", ".mp4 .mkv .webm .mov .y4m, %04d.png, or - for y4m on stdout (required)" },
+        { 0 },
+    };
+    const zt_program program = { "zoetrope-render", "Renders a clip from a prompt.", "-p PROMPT [OPTIONS] -o OUT", option, 0 };
+    const char *none[1];
+    const int code = zt_options_parse(&program, argc, argv, &r->common, none);
+    if (code >= 0)
+        return code;
+    if (r->image || r->manifest || r->replay)
+        return zt_options_misuse(&program, "--%s is not in this version", r->image ? "image" : r->manifest ? "manifest" : "replay");
+    if (!r->out || !*r->out)
+        return zt_options_misuse(&program, "no output: -o OUT is missing");
+    if (!r->prompt)
+        return zt_options_misuse(&program, "no prompt: -p PROMPT is missing");
+    if (zt_prompt_check(r->prompt) < 0)
+        return ZT_EXIT_USAGE;
+    if (r->size.a % 2 || r->size.b % 2)
+        return zt_options_misuse(&program, "--size: width and height must be even");
+    if (r->crf >= 0 && r->bitrate)
+        return zt_options_misuse(&program, "--crf and --bitrate exclude each other");
+    if (r->progress_path && !strcmp(r->progress_path, "-") && !strcmp(r->out, "-"))
+        return zt_options_misuse(&program, "output and progress cannot both go to stdout");
+    return -1;
+}
+
+// Before any work: an output that is in the way, or can never be written. Pipes and devices are written directly.
+static int check_output(const char *path, bool overwrite)
+{
+    struct stat st;
+    char folder[4096];
+    if (!strcmp(path, "-"))
+        return 0;
+    if (!strchr(path, '%') && !stat(path, &st) && (S_ISREG(st.st_mode) ? !overwrite : S_ISDIR(st.st_mode))) {
+        zt_error("%s exists%s", path, S_ISDIR(st.st_mode) ? " and is a directory" : ", -y replaces it");
+        return ZT_EXIT_NO_OUTPUT;
+    }
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (access(folder, F_OK) < 0) {
+        zt_error("%s: %s", folder, strerror(errno));
+        return ZT_EXIT_NO_OUTPUT;
+    }
+    return 0;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+static bool raw_output(const char *path)
+{
+    return !strcmp(path, "-") || ends_with(path, ".y4m") || ends_with(path, ".png");
+}
+
+static int open_stream(render *r, const zt_model_info *info)
+{
+    zt_stream_params p = {
+        .url = r->out, .w = info->w, .h = info->h, .out_w = r->size.a, .out_h = r->size.b,
+        .fps = (int)r->fps, .codec = r->codec ? codecs[r->codec] : NULL, .crf = r->crf == 0 ? -1 : r->crf < 0 ? 0 : (int)r->crf,
+        .bitrate = r->bitrate, .overwrite = r->overwrite, .title = r->prompt, .on_packet = on_packet, .cookie = r,
+    };
+    if (!p.out_w && !raw_output(r->out))
+        p.out_w = 2 * info->w, p.out_h = 2 * info->h;
+    return zt_exit_output(zt_stream_open(&r->stream, &p));
+}
+
+static int open_all(render *r)
+{
+    int code = zt_setup_open(&r->setup, true);
+    if (code)
+        return code;
+    const zt_model_info *info = zt_model_get_info(r->setup.model);
+    r->fps = r->fps ? r->fps : info->fps;
+    r->frames = r->frames ? r->frames : 10 * r->fps;
+    if (r->events_path)
+        code = zt_events_read(&r->events, r->events_path, r->setup.model);
+    if (!code && r->sheet_path && zt_sheet_create(&r->sheet, info->w, info->h, r->frames) < 0)
+        code = ZT_EXIT_UNAVAILABLE;
+    if (!code && zt_progress_open(&r->progress, r->progress_path, r->frames, r->common.quiet) < 0)
+        code = ZT_EXIT_NO_OUTPUT;
+    if (!code && atomic_load(&interrupted))
+        code = ZT_EXIT_AGAIN;
+    return code ? code : open_stream(r, info);
+}
+
+static int run(render *r)
+{
+    const zt_session_params p = {
+        .prompt = r->prompt, .event = r->events.event, .events = r->events.n, .fps = (int)r->fps, .steps_max = (int)r->steps,
+        .seed = r->seed, .frames = (uint64_t)r->frames, .offline = true, .pool = 16, .on_frame = on_frame, .cookie = r,
+    };
+    int err = zt_session_create(&r->session, r->setup.engine, &p);
+    if (err < 0)
+        return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
+    zt_setup_report_prompt(&r->setup, r->session);
+    err = zt_session_wait(r->session);
+    if (err < 0)
+        return err == -ENOMEM ? ZT_EXIT_UNAVAILABLE : ZT_EXIT_BUG;
+    err = r->push_error ? r->push_error : zt_stream_finish(r->stream);
+    if (err < 0)
+        return ZT_EXIT_NO_OUTPUT;
+    if (r->sheet && zt_sheet_write(r->sheet, r->sheet_path) < 0)
+        return ZT_EXIT_NO_OUTPUT;
+    return r->written < r->frames ? ZT_EXIT_AGAIN : ZT_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    static render r = { .crf = -1 };
+    int code = parse(&r, argc, argv);
+    if (code >= 0)
+        return code;
+    code = check_output(r.out, r.overwrite);
+    if (!code && r.sheet_path)
+        code = check_output(r.sheet_path, r.overwrite);
+    if (code)
+        return code;
+    catch_signals();
+    code = open_all(&r);
+    if (!code) {
+        code = run(&r);
+        zt_progress_close(&r.progress, r.written, zt_now(), !code ? "end" : code == ZT_EXIT_AGAIN ? "interrupted" : "failed");
+    }
+    zt_stream_close(&r.stream);         // before the session that its packets are reported to; that one is done
+    zt_session_destroy(&r.session);
+    zt_sheet_destroy(&r.sheet);
+    zt_events_finish(&r.events);
+    zt_setup_close(&r.setup);
+    return code;
+}
