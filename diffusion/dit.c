@@ -201,8 +201,8 @@ static void append(zt_dit *t, int layer)
         const zt_segment *const s = &t->segment[i];
         for (int j = 0; j < s->frames; j++, m += tokens(s)) {
             const zt_tensor own = zt_tensor_rows(all, m, tokens(s));
-            t->d->k.kv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_columns(own, d, d),
-                              zt_tensor_columns(own, 2 * d, d));
+            t->kv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_columns(own, d, d),
+                         zt_tensor_columns(own, 2 * d, d));
         }
     }
 }
@@ -228,7 +228,7 @@ static void self_attention(zt_dit *t, const zt_block *b, int layer, int M)
     zt_span span[ZT_MAX_SEGMENTS];
     const int d = t->c->dim;
     const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, M, 3 * d), 0, d), y = rows_of(t->work.y, M, d);
-    k->attention(t->d, y, q, span, spans(t, span, layer, false, M));
+    t->attention(t->d, y, q, span, spans(t, span, layer, false, M));
     k->linear(t->d, rows_of(t->work.x, M, d), y, &b->o,
               &(zt_epilogue){ .gate = t->work.modulation + 2 * d, .gate_step = 6 * d, .row = t->work.row });
 }
@@ -243,7 +243,7 @@ static void cross_attention(zt_dit *t, const zt_block *b, int layer, int M)
     k->layer_norm(t->d, y, x, b->norm3_scale, b->norm3_shift, d, NULL, eps);
     k->linear(t->d, q, y, &b->cross_q, &(zt_epilogue){ 0 });
     k->rms_rope(t->d, q, b->cross_norm_q, NULL, d / t->c->heads, eps);
-    k->attention(t->d, y, q, span, spans(t, span, layer, true, M));
+    t->attention(t->d, y, q, span, spans(t, span, layer, true, M));
     k->linear(t->d, x, y, &b->cross_o, &(zt_epilogue){ .add = true });
 }
 
@@ -345,7 +345,7 @@ int zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n)
         assert(kv[i].valid == n);
         k->linear(t->d, both, x, &b->cross_kv, &(zt_epilogue){ 0 });
         k->rms_rope(t->d, zt_tensor_columns(both, 0, d), b->cross_norm_k, NULL, d / t->c->heads, t->c->eps);
-        k->kv_append(t->d, &kv[i], 0, zt_tensor_columns(both, 0, d), zt_tensor_columns(both, d, d));
+        t->kv_append(t->d, &kv[i], 0, zt_tensor_columns(both, 0, d), zt_tensor_columns(both, d, d));
     }
     return 0;
 }

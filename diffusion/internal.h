@@ -63,8 +63,9 @@ struct zt_state {
     int64_t         bytes;
 };
 
-// The weights file or index of `path`, which is a folder with config.json, or a file beside one. 0, -ENOENT, -EINVAL (logged).
-int zt_model_find_files(const char *path, char *config, char *folder, size_t bytes);
+// Reads the configuration of `path`, a folder with config.json or a weights file beside one, and finds its weights: a file or an
+// index. config and weights [bytes] are file names. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish c.
+int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes);
 
 // Bytes of a state of w x h pixels.
 int64_t zt_state_bytes(const zt_model *m, int w, int h);

@@ -22,23 +22,6 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-int zt_model_find_files(const char *path, char *config, char *folder, size_t bytes)
-{
-    if (access(path, F_OK) < 0) {
-        const int err = errno;
-        zt_error("%s: %s", path, strerror(err));
-        return -err;
-    }
-    const char *const slash = strrchr(path, '/');
-    const int n = is_folder(path) ? snprintf(folder, bytes, "%s/", path)
-                                  : snprintf(folder, bytes, "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
-    if (n < 0 || (size_t)n >= bytes || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes) {
-        zt_error("%s: the name is too long", path);
-        return -EINVAL;
-    }
-    return 0;
-}
-
 // The weights of a folder: what config.json names, the usual names, or the only *.safetensors.
 static int find_weights(const char *folder, const zt_config *c, char *out, size_t bytes)
 {
@@ -65,6 +48,32 @@ static int find_weights(const char *folder, const zt_config *c, char *out, size_
     return found == 1 ? 0 : found ? -EINVAL : -ENOENT;
 }
 
+int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes)
+{
+    char folder[4096];
+    if (access(path, F_OK) < 0) {
+        const int err = errno;
+        zt_error("%s: %s", path, strerror(err));
+        return -err;
+    }
+    const char *const slash = strrchr(path, '/');
+    const bool dir = is_folder(path);
+    const int n = dir ? snprintf(folder, sizeof(folder), "%s/", path)
+                      : snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
+    if (n < 0 || (size_t)n >= sizeof(folder) || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes
+        || (!dir && snprintf(weights, bytes, "%s", path) >= (int)bytes)) {
+        zt_error("%s: the name is too long", path);
+        return -EINVAL;
+    }
+    int err = zt_config_read(c, config);
+    if (!err && dir) {
+        err = find_weights(folder, c, weights, bytes);
+        if (err < 0)
+            zt_config_finish(c);
+    }
+    return err;
+}
+
 static bool is_quantised(const zt_weights *w)
 {
     for (int i = 0; i < zt_weights_count(w); i++) {
@@ -84,14 +93,10 @@ static enum zt_precision choose(const zt_device *d, const zt_weights *w, enum zt
     return strcmp(d->level, "c") == 0 ? ZT_PRECISION_F32 : ZT_PRECISION_BF16;
 }
 
-static int check_device(const zt_device *d, const zt_config *c)
+static int check_device(const zt_device *d)
 {
     if (d->space != ZT_HOST) {
         zt_error("models run on the CPU only in this version");
-        return -ENOTSUP;
-    }
-    if (strcmp(d->level, "avx512") == 0 && c->dim / c->heads % 16) {
-        zt_error("heads of %d are not a multiple of 16: use kernel level c", c->dim / c->heads);
         return -ENOTSUP;
     }
     return 0;
@@ -138,17 +143,13 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
 
 static int open_files(zt_model *m, const char *path, enum zt_precision precision)
 {
-    char config[4096], folder[4096], file[4096];
+    char config[4096], file[4096];
     zt_weights *w = NULL;
-    int err = zt_model_find_files(path, config, folder, sizeof(config));
+    int err = zt_model_find_files(path, &m->c, config, file, sizeof(config));
     if (!err)
-        err = zt_config_read(&m->c, config);
+        err = check_device(m->d);
     if (!err)
-        err = check_device(m->d, &m->c);
-    if (!err && is_folder(path))
-        err = find_weights(folder, &m->c, file, sizeof(file));
-    if (!err)
-        err = zt_weights_open(&w, is_folder(path) ? file : path);
+        err = zt_weights_open(&w, file);
     if (!err) {
         precision = choose(m->d, w, precision);
         err = load(m, w, precision);

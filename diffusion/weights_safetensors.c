@@ -30,7 +30,6 @@ static const struct dtype {
 typedef struct entry {
     zt_weight w;
     uint64_t  begin, end;       // in the data
-    size_t    name_at;          // in names
 } entry;
 
 typedef struct reader {
@@ -173,7 +172,7 @@ static int add(reader *r, const char *name, const entry *e)
         return refuse(r, name, "names are longer than the header");     // cannot happen
     memcpy(r->names + r->names_used, name, bytes);
     r->e[r->n] = *e;
-    r->e[r->n++].name_at = r->names_used;
+    r->e[r->n++].w.name = r->names + r->names_used;
     r->names_used += bytes;
     return 0;
 }
@@ -201,6 +200,21 @@ static int read_header(reader *r)
     return zt_json_done(&r->j) ? 0 : bad_json(r);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const entry *)a)->w.name, ((const entry *)b)->w.name);
+}
+
+static int check_names(reader *r)
+{
+    qsort(r->e, (size_t)r->n, sizeof(*r->e), by_name);
+    for (int i = 1; i < r->n; i++) {
+        if (by_name(&r->e[i - 1], &r->e[i]) == 0)
+            return refuse(r, r->e[i].w.name, "is there twice");
+    }
+    return 0;
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const entry *const x = a, *const y = b;
@@ -215,7 +229,7 @@ static int check_layout(reader *r, uint64_t bytes)
     qsort(r->e, (size_t)r->n, sizeof(*r->e), by_offset);
     uint64_t at = 0;
     for (int i = 0; i < r->n; i++) {
-        const char *const name = r->names + r->e[i].name_at;
+        const char *const name = r->e[i].w.name;
         if (r->e[i].end > bytes) {
             zt_error("%s: tensor '%.200s': ends at byte %llu, but the file has %llu bytes of data", r->label, name,
                      (unsigned long long)r->e[i].end, (unsigned long long)bytes);
@@ -239,7 +253,6 @@ static int take(struct zt_weights_part *p, reader *r, const char *data)
         return -ENOMEM;
     for (int i = 0; i < r->n; i++) {
         p->w[i] = r->e[i].w;
-        p->w[i].name = r->names + r->e[i].name_at;
         p->w[i].data = data + r->e[i].begin;
         p->w[i].bytes = (size_t)(r->e[i].end - r->e[i].begin);
     }
@@ -256,6 +269,11 @@ int zt_safetensors_read(struct zt_weights_part *p, const void *bytes, size_t n, 
     if (n < 8)
         return refuse(&r, NULL, "the file is shorter than 8 bytes");
     memcpy(&header, bytes, sizeof(header));
+    if (memcmp(bytes, "PK\3\4", 4) == 0 || memcmp(bytes, "GGUF", 4) == 0) {
+        zt_error("%s: a %s file, which this version does not read: convert it to safetensors", label,
+                 memcmp(bytes, "GGUF", 4) == 0 ? "GGUF" : "torch.save");
+        return -EINVAL;
+    }
     if (header > HEADER_MAX || header > n - 8) {
         zt_error("%s: header: %llu bytes long, but the file has %zu (and 16 MiB is the most)", label,
                  (unsigned long long)header, n - 8);
@@ -269,6 +287,8 @@ int zt_safetensors_read(struct zt_weights_part *p, const void *bytes, size_t n, 
     r.names = malloc(r.names_bytes);
     zt_json_init(&r.j, text, header);
     int err = r.names ? read_header(&r) : -ENOMEM;
+    if (!err)
+        err = check_names(&r);
     if (!err)
         err = check_layout(&r, n - 8 - header);
     if (!err)

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// zoetrope-model: says what a model is, checks parity cases, converts weights.
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "apps/check.h"
+#include "apps/convert.h"
+#include "apps/exits.h"
+#include "apps/options.h"
+#include "diffusion/model.h"
+
+static const char *const precisions[] = { "default", "f32", "bf16", "int8", NULL };
+static const char *const quants[] = { "int8", "bf16", NULL };
+
+// What is given on the command line.
+static struct {
+    int  precision, quant;
+    bool overwrite;
+} given;
+
+static const zt_option options[] = {
+    { "precision", 0, ZT_OPTION_CHOICE, &given.precision, "P", "f32, bf16 or int8 (info: what the file has; check: f32)",
+      .choices = precisions },
+    { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8 or bf16 (int8)", .choices = quants },
+    { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
+    { NULL },
+};
+
+static const zt_program program = {
+    .name = "zoetrope-model", .summary = "Says what a model is, checks parity cases, converts weights.",
+    .usage = "info MODEL | check CASE_DIR | convert IN OUT", .option = options, .arguments = 3,
+};
+
+static void print_string(const char *key, const char *value)
+{
+    cJSON *const s = cJSON_CreateString(value);
+    char *const text = s ? cJSON_PrintUnformatted(s) : NULL;
+    printf("\"%s\": %s", key, text ? text : "\"\"");
+    cJSON_free(text);
+    cJSON_Delete(s);
+}
+
+static void print_info(const zt_model_info *i)
+{
+    putchar('{');
+    print_string("name", i->name);
+    printf(", \"precision\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
+           ", \"hash\": \"%016" PRIx64 "\",\n \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, "
+           "\"first_frame_steps\": %d,\n \"dim\": %d, \"heads\": %d, \"layers\": %d, \"experts\": %d, \"top_k\": %d, "
+           "\"window_frames\": %d, \"sink_frames\": %d,\n \"controls\": [",
+           precisions[i->precision], i->parameters, i->weight_bytes, i->state_bytes, i->hash, i->w, i->h, i->fps, i->chunk_frames,
+           i->steps, i->first_frame_steps, i->dim, i->heads, i->layers, i->experts, i->top_k, i->window_frames, i->sink_frames);
+    for (int c = 0; c < i->n_controls; c++)
+        printf("%s\"%s\"", c ? ", " : "", i->control[c]);
+    printf("], ");
+    print_string("default_prompt", i->default_prompt);
+    puts("}");
+}
+
+static int info(const char *path, const zt_common *common)
+{
+    zt_device *d = NULL;
+    zt_model *m = NULL;
+    int err = zt_device_open(&d, &(zt_device_params){ .threads = (int)common->threads });
+    if (err < 0)
+        return ZT_EXIT_UNAVAILABLE;
+    err = zt_model_open(&m, d, path, (enum zt_precision)given.precision);
+    if (!err)
+        print_info(zt_model_get_info(m));
+    zt_model_close(&m);
+    zt_device_close(&d);
+    return zt_exit_input(err);
+}
+
+int main(int argc, char **argv)
+{
+    zt_common common = { 0 };
+    const char *argument[4] = { 0 };
+    const int code = zt_options_parse(&program, argc, argv, &common, argument);
+    if (code >= 0)
+        return code;
+    const char *const command = argument[0] ? argument[0] : "";
+    const int n = !argument[0] ? 0 : !argument[1] ? 1 : !argument[2] ? 2 : 3;
+    if (n == 2 && strcmp(command, "info") == 0)
+        return info(argument[1], &common);
+    if (n == 2 && strcmp(command, "check") == 0)
+        return zt_check_run(argument[1], (enum zt_precision)given.precision, (int)common.threads);
+    if (n == 3 && strcmp(command, "convert") == 0)
+        return zt_convert(argument[1], argument[2], given.quant == 0 ? ZT_I8 : ZT_BF16, given.overwrite);
+    return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR or convert IN OUT");
+}
