@@ -26,7 +26,6 @@ typedef struct parser {
     bool              given[MAX_OPTIONS];
     int               n;
     const char       *config;
-    int               log_format;
     bool              help, version;
 } parser;
 
@@ -84,7 +83,7 @@ static bool parse_seed(const char *text, uint64_t *out)
     return true;
 }
 
-// Two numbers around a sign; `single`: one number stands for both.
+// Two numbers around a sign; `single`: one is enough, the second.
 static bool parse_pair(const char *text, char sign, bool single, const zt_option *o, zt_range *out)
 {
     char first[24];
@@ -93,7 +92,7 @@ static bool parse_pair(const char *text, char sign, bool single, const zt_option
     if (!mark) {
         if (!single || !parse_int(text, o->min, o->max, &a))
             return false;
-        *out = (zt_range){ (int)a, (int)a };
+        *out = (zt_range){ 0, (int)a };
         return true;
     }
     snprintf(first, sizeof(first), "%.*s", (int)(mark - text), text);
@@ -376,7 +375,7 @@ static void add_all(parser *p, zt_common *common)
         add(p, *o);
     add(p, (zt_option){ "threads", 0, ZT_OPTION_INT, &common->threads, "N", "that compute (as many as there are CPUs)", 0, 256 });
     add(p, (zt_option){ "config", 0, ZT_OPTION_STRING, &p->config, "FILE", "options as a JSON object" });
-    add(p, (zt_option){ "log-format", 0, ZT_OPTION_CHOICE, &p->log_format, "FORMAT", "text or json (text)", 0, 0, log_formats });
+    add(p, (zt_option){ "log-format", 0, ZT_OPTION_CHOICE, &common->log_format, "FORMAT", "text or json (text)", 0, 0, log_formats });
     add(p, (zt_option){ "quiet", 'q', ZT_OPTION_FLAG, &common->quiet, NULL, "errors only" });
     add(p, (zt_option){ "verbose", 'v', ZT_OPTION_FLAG, &common->verbose, NULL, "more to read" });
     add(p, (zt_option){ "help", 'h', ZT_OPTION_FLAG, &p->help, NULL, "this text" });
@@ -404,7 +403,7 @@ int zt_options_parse(const zt_program *program, int argc, char **argv, zt_common
         code = parse_config(&p);
     if (code >= 0)
         return code;
-    zt_log_json(p.log_format);
+    zt_log_json(common->log_format);
     if (common->quiet)
         zt_log_level(ZT_LOG_ERROR);
     else if (common->verbose)

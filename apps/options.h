@@ -15,7 +15,7 @@ enum zt_option_kind {
     ZT_OPTION_INT,      // int64_t in [min, max]
     ZT_OPTION_SEED,     // uint64_t, any value
     ZT_OPTION_SIZE,     // zt_range: WxH, both in [min, max]
-    ZT_OPTION_RANGE,    // zt_range: N or MIN-MAX, both in [min, max]
+    ZT_OPTION_RANGE,    // zt_range: N (then a is 0) or MIN-MAX, both in [min, max]
     ZT_OPTION_RATE,     // int64_t bits/s in [min, max]: 800k, 2M, 2500000
     ZT_OPTION_CHOICE,   // int: index into `choices`
 };
@@ -47,6 +47,7 @@ typedef struct zt_program {
 typedef struct zt_common {
     int64_t threads;                // 0: as many as there are CPUs
     bool    quiet, verbose;
+    int     log_format;             // 0: text, 1: json
 } zt_common;
 
 // Flags before environment before --config before defaults. Sets the log's level and format.
