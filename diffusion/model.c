@@ -124,6 +124,15 @@ static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
     return err;
 }
 
+// What a pass costs at the native size: matrices per token, and queries against a full window.
+static void count_operations(zt_model_info *i, const zt_config *c)
+{
+    const int64_t d = c->dim, M = (int64_t)(c->w / 16) * (c->h / 16) * c->chunk_frames;
+    const int64_t ffn = c->ffn_dim ? 2 * d * c->ffn_dim : 3 * d * c->inter * (c->top_k + c->shared_experts);
+    i->linear_ops = 2 * M * (c->layers * (6 * d * d + ffn) + 4 * d * (c->in_dim + c->out_dim));
+    i->attention_ops = 4 * M * c->layers * d * (c->window_frames / c->chunk_frames * M);
+}
+
 static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_hash)
 {
     const zt_config *const c = &m->c;
@@ -135,6 +144,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         .n_controls = c->n_controls, .default_prompt = c->text.default_prompt, .parameters = parameters,
         .weight_bytes = m->memory.bytes, .precision = precision, .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
+    count_operations(&m->info, c);
     for (int i = 0; i < c->n_controls; i++)
         m->info.control[i] = c->control[i];
     if (c->w && c->decoder && c->text.words)

@@ -29,6 +29,7 @@ typedef struct zt_model_info {
     const char *control[ZT_MAX_CONTROLS];
     const char *default_prompt;
     int64_t     parameters, weight_bytes, state_bytes;      // in memory, at the opened precision
+    int64_t     linear_ops, attention_ops;  // of one denoising pass of one frame, window full: a multiply-add is two
     enum zt_precision precision;
     uint64_t    hash;                       // of config and weights
 } zt_model_info;
