@@ -52,11 +52,12 @@ double zt_exact_exp(double x)
 
 void zt_exact_sincos(double x, double *sin, double *cos)
 {
-    // pi / 2 in three parts, the first two of 33 bits: exact products with k < 2^20, good ones up to 2^31
+    // pi / 2 in three parts, the first two of 33 bits: products with 20 bits of k at a time are exact
     static const double p1 = 1.57079632673412561417e+00, p2 = 6.07710050630396597660e-11,
                         p3 = 2.02226624879595063154e-21;
     const int64_t k = (int64_t)(x * 6.36619772367581382433e-01 + (x < 0 ? -0.5 : 0.5));
-    const double r = ((x - (double)k * p1) - (double)k * p2) - (double)k * p3, r2 = r * r;
+    const double low = (double)(k % (1 << 20)), high = (double)k - low;
+    const double r = ((x - high * p1 - low * p1) - (double)k * p2) - (double)k * p3, r2 = r * r;
 
     double s = 1, c = 1;                        // |r| <= pi / 4: terms beyond r^17 are below 1e-17
     for (int i = 16; i >= 2; i -= 2)

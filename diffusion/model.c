@@ -58,7 +58,7 @@ int zt_model_find_files(const char *path, zt_config *c, char *config, char *weig
     }
     const char *const slash = strrchr(path, '/');
     const bool dir = is_folder(path);
-    const int n = dir ? snprintf(folder, sizeof(folder), "%s/", path)
+    const int n = dir ? snprintf(folder, sizeof(folder), "%s%s", path, slash && !slash[1] ? "" : "/")
                       : snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
     if (n < 0 || (size_t)n >= sizeof(folder) || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes
         || (!dir && snprintf(weights, bytes, "%s", path) >= (int)bytes)) {
