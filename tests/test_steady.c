@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     err = zt_model_open(&m, d, argv[1], ZT_PRECISION_DEFAULT);
     if (err < 0)
         goto out;
-    err = zt_engine_create(&e, m);
+    err = zt_engine_create(&e, d, m);
     if (err < 0)
         goto out;
     err = zt_session_create(&s, e, &(zt_session_params){ .frames = 1001, .unpaced = true, .on_frame = on_frame, .cookie = &s });
