@@ -26,12 +26,12 @@ static const look times[WORLD_TIMES] = {
         .elevation = 0.095f, .disc_radius = 0.042f, .halo = 0.80f, .cover = 0.45f,
         .haze = 0.0026f, .mist = 0.0015f, .glitter = 1.2f},
     [WORLD_NIGHT] = {
-        .zenith = {0.010f, 0.022f, 0.085f}, .horizon = {0.060f, 0.110f, 0.240f},
-        .glow = {0.050f, 0.070f, 0.120f}, .sun = {0.42f, 0.54f, 0.86f},
-        .ambient = {0.090f, 0.125f, 0.240f}, .disc = {2.4f, 2.5f, 2.4f},
-        .cloud_lit = {0.16f, 0.20f, 0.32f}, .cloud_dark = {0.035f, 0.050f, 0.11f},
-        .elevation = 0.25f, .disc_radius = 0.045f, .halo = 0.12f, .stars = 1.0f, .cover = 0.25f,
-        .haze = 0.0026f, .mist = 0.0015f, .glitter = 0.5f},
+        .zenith = {0.014f, 0.034f, 0.140f}, .horizon = {0.090f, 0.175f, 0.400f},
+        .glow = {0.070f, 0.105f, 0.190f}, .sun = {0.62f, 0.80f, 1.25f},
+        .ambient = {0.130f, 0.190f, 0.380f}, .disc = {3.0f, 3.1f, 2.9f},
+        .cloud_lit = {0.24f, 0.30f, 0.50f}, .cloud_dark = {0.050f, 0.075f, 0.17f},
+        .elevation = 0.25f, .disc_radius = 0.045f, .halo = 0.14f, .stars = 1.3f, .cover = 0.25f,
+        .haze = 0.0026f, .mist = 0.0015f, .glitter = 0.6f},
 };
 
 // What the air of a place does to the colours of an hour on Earth.
@@ -40,13 +40,13 @@ static const struct air {
     float haze, cover, far_level;
 } airs[WORLD_PLACES] = {
     [WORLD_MOUNTAINS] = {{0.85f, 1.0f, 1.1f}, {0.95f, 1.0f, 1.05f}, {1, 1, 1}, 0.9f, 0.9f, 4},
-    [WORLD_DESERT] = {{1.15f, 1.05f, 0.90f}, {1.35f, 1.05f, 0.72f}, {1.1f, 1, 0.85f}, 1.0f, 0.3f, 4},
+    [WORLD_DESERT] = {{1.0f, 1.05f, 1.0f}, {1.20f, 1.03f, 0.84f}, {1.1f, 1, 0.88f}, 1.0f, 0.3f, 4},
     [WORLD_ISLANDS] = {{0.8f, 1.15f, 1.05f}, {0.9f, 1.05f, 1.0f}, {1.05f, 1, 0.95f}, 0.75f, 1.2f, 0},
     [WORLD_VOLCANO] = {{1.5f, 0.70f, 0.55f}, {1.10f, 0.66f, 0.55f}, {1, 0.85f, 0.8f}, 1.2f, 1.3f, 3},
     [WORLD_MEADOW] = {{0.95f, 1.05f, 1.0f}, {1.0f, 1.03f, 0.95f}, {1.05f, 1.02f, 0.9f}, 0.9f, 1.2f, 5},
     [WORLD_CANYON] = {{0.9f, 0.95f, 1.0f}, {1.2f, 0.95f, 0.80f}, {1.1f, 0.97f, 0.85f}, 0.9f, 0.7f, 24},
     [WORLD_ICE] = {{1.2f, 1.35f, 1.05f}, {0.95f, 1.08f, 1.08f}, {0.92f, 1, 1.08f}, 1.1f, 0.7f, 0},
-    [WORLD_MARS] = {{5.0f, 1.35f, 0.36f}, {1.50f, 0.78f, 0.44f}, {1.15f, 0.85f, 0.68f}, 1.1f, 0.0f, 4},
+    [WORLD_MARS] = {{1.0f, 1.0f, 1.0f}, {1.60f, 0.78f, 0.42f}, {1.15f, 0.85f, 0.68f}, 1.1f, 0.0f, 4},
 };
 
 static float luma(rgb c)
@@ -71,8 +71,8 @@ static void make_fog(look *l)
     l->halo *= 0.8f;
     l->stars *= 0.15f;
     l->cover = 0.0f;
-    l->haze = l->haze * 1.5f + 0.0036f;
-    l->mist += 0.012f;
+    l->haze = l->haze * 1.5f + 0.0030f;
+    l->mist += 0.009f;
     l->glitter *= 0.35f;
 }
 
@@ -109,8 +109,10 @@ look world_look(world_scene scene)
     l.cover *= a->cover;
     l.far_level = a->far_level;
     l.disc_show = 1.0f;
-    if (scene.place == WORLD_MARS)
+    if (scene.place == WORLD_MARS) {
+        l.zenith = grey(l.zenith, 0.15f, (rgb){1.75f, 0.98f, 0.58f});
         l.disc_radius *= 0.75f;
+    }
     if (scene.weather == WORLD_FOG)
         make_fog(&l);
     if (scene.weather == WORLD_STORM)

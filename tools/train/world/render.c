@@ -12,6 +12,7 @@
 #define STEPS_MAX 288
 #define STRIP_MAX (2 * STEPS_MAX)
 #define CHUNK 16            // steps whose heights are fetched together
+#define FINE 8              // samples between two steps at a crest
 #define SS 2.0f             // texels of the level picture per pixel
 #define STARS 90
 
@@ -41,11 +42,14 @@ typedef struct frame {
 } frame;
 
 // Linear light to display values, in place: Reinhard with white at 4, then a square root for the
-// eye.
+// eye and a gentle S for contrast.
 static void display(float *v, int n)
 {
-    for (int i = 0; i < n; i++)
-        v[i] = sqrtf(v[i] * (1.0f + v[i] * (1.0f / 16.0f)) / (0.75f + v[i]));
+    for (int i = 0; i < n; i++) {
+        const float c = v[i] * (1.0f + v[i] * (1.0f / 16.0f)) / (0.75f + v[i]);
+        const float s = sqrtf(c < 1.0f ? c : 1.0f);
+        v[i] = s * (0.5f + s * (1.5f - s));
+    }
 }
 
 // Rows of colours, one array a channel, so that the loops over them vectorise.
@@ -187,32 +191,57 @@ static rgb reflect(const frame *f, const column *c, rgb base, float gloss, float
 typedef struct marks {
     int n;
     int k[STRIP_MAX], end[STRIP_MAX];       // step; the row below which this point hides all
-    float row[STRIP_MAX], height[STRIP_MAX], keep[STRIP_MAX];
+    float z[STRIP_MAX], row[STRIP_MAX], height[STRIP_MAX];
     strip color;
 } marks;
 
-static void add_mark(marks *m, int k, float row, float height, int end)
+static void add_mark(marks *m, int k, float z, float row, float height, int end)
 {
     m->k[m->n] = k;
+    m->z[m->n] = z;
     m->row[m->n] = row;
     m->height[m->n] = height;
     m->end[m->n++] = end;
 }
 
-// Heights and rows of the steps k0 .. k0 + CHUNK - 1. One loop without branches: it vectorises.
-static void measure(const frame *f, const level *lv, const column *c, int k0, float *height,
-                    float *row)
+// Heights and rows of n depths. One loop without branches: it vectorises.
+static inline void measure(const frame *f, const level *lv, const column *c, const float *z,
+                           const float *inv, const float *fade, int n, float *height, float *row)
 {
     const float *h = f->w->now->height;
     const float x0 = f->w->cam.x, y0 = f->w->cam.y, z0 = f->w->cam.z;
     const float far_level = f->w->look.far_level, v0 = lv->v0, scale = lv->scale;
     const float dx = c->dx, dz = c->dz;
-    for (int k = 0; k < CHUNK; k++) {
-        const float z = f->z[k0 + k];
-        const cell at = find_cell(x0 + dx * z, z0 + dz * z);
-        height[k] = lerpf(far_level, cell_height(h, at), f->fade[k0 + k]);
-        row[k] = ((height[k] - y0) * f->inv[k0 + k] - v0) * scale;
+    for (int k = 0; k < n; k++) {
+        const cell at = find_cell(x0 + dx * z[k], z0 + dz * z[k]);
+        height[k] = lerpf(far_level, cell_height(h, at), fade[k]);
+        row[k] = ((height[k] - y0) * inv[k] - v0) * scale;
     }
+}
+
+// The last mark is a crest against what lies behind it: finds its top between the steps, which
+// would else cut it into scallops. Returns the new end.
+static int refine_crest(const frame *f, const level *lv, const column *c, marks *m)
+{
+    const int i = m->n - 1, k = m->k[i];
+    const float z0 = f->z[k > f->first ? k - 1 : k], dz = f->z[k + 1] - z0;
+    float z[FINE], inv[FINE], fade[FINE], height[FINE], row[FINE];
+    for (int j = 0; j < FINE; j++) {
+        z[j] = z0 + dz * ((float)j + 0.5f) * (1.0f / FINE);
+        inv[j] = 1.0f / z[j];
+        fade[j] = f->fade[k];
+    }
+    measure(f, lv, c, z, inv, fade, FINE, height, row);
+    for (int j = 0; j < FINE; j++) {
+        if (row[j] > m->row[i]) {
+            m->z[i] = z[j];
+            m->row[i] = row[j];
+            m->height[i] = height[j];
+        }
+    }
+    const int end = (int)(m->row[i] + 0.5f);
+    m->end[i] = end < lv->h ? end : lv->h;
+    return m->end[i];
 }
 
 // Marches a column. A point that comes out of hiding brings the hidden one before it along, so
@@ -221,7 +250,7 @@ static void find_marks(const frame *f, const level *lv, const column *c, marks *
 {
     const float y0 = f->w->cam.y, level_row = -lv->v0 * lv->scale;
     float height[CHUNK], row[CHUNK], last_row = -1.0f, last_height = 0.0f;
-    int top = 0, last_seen = 1;
+    int top = 0, last_seen = 0;
 
     m->n = 0;
     for (int k = f->first; k < f->steps && top < lv->h; k++) {
@@ -231,15 +260,17 @@ static void find_marks(const frame *f, const level *lv, const column *c, marks *
             if ((float)top > level_row &&
                 y0 + ((float)top - level_row) / lv->scale * f->z[k] > f->peak)
                 break;
-            measure(f, lv, c, k, height, row);
+            measure(f, lv, c, f->z + k, f->inv + k, f->fade + k, CHUNK, height, row);
         }
         int end = (int)(row[n] + 0.5f);
         const int seen = row[n] >= 0.0f && end > top;
+        if (last_seen && !seen)
+            top = refine_crest(f, lv, c, m);
         if (seen) {
-            if (!last_seen)
-                add_mark(m, k - 1, last_row, last_height, top);
+            if (!last_seen && k > f->first)
+                add_mark(m, k - 1, f->z[k - 1], last_row, last_height, top);
             end = end > lv->h ? lv->h : end;
-            add_mark(m, k, row[n], height[n], end);
+            add_mark(m, k, f->z[k], row[n], height[n], end);
             top = end;
         }
         last_seen = seen;
@@ -256,19 +287,18 @@ static void shade(const frame *f, const column *c, marks *m)
     strip *s = &m->color;
 
     for (int i = 0; i < m->n; i++) {
-        const float z = f->z[m->k[i]];
+        const float z = m->z[i];
         const cell at = find_cell(w->cam.x + c->dx * z, w->cam.z + c->dz * z);
         const texel t = cell_color(w->now->color, at);
         rgb out = {t.r, t.g, t.b};
         if (t.gloss > 0.02f)
-            out = reflect(f, c, out, t.gloss, (m->height[i] - w->cam.y) * f->inv[m->k[i]]);
+            out = reflect(f, c, out, t.gloss, (m->height[i] - w->cam.y) / z);
         s->r[i] = out.r;
         s->g[i] = out.g;
         s->b[i] = out.b;
-        m->keep[i] = z;
     }
     for (int i = 0; i < m->n; i++) {
-        const float h = m->height[i] > 0.0f ? m->height[i] : 0.0f, d = m->keep[i] * stretch;
+        const float h = m->height[i] > 0.0f ? m->height[i] : 0.0f, d = m->z[i] * stretch;
         const float close = d < 50.0f ? d * 0.02f : 1.0f;
         const float fade = f->fade[m->k[i]];
         const float keep = decay(d * (haze + mist * decay(h * 0.12f)) * close) * fade;

@@ -48,7 +48,7 @@ static float dune(const float n[], int x, int z)
 {
     const float a = TURN * 0.5f * (float)(11 * x + 3 * z) + 1.3f * n[0] + 0.9f * n[5];
     const float b = TURN * 0.5f * (float)(7 * x - 13 * z) + 1.5f * n[5] + 0.5f * n[2];
-    const float big = 1.0f - sqrtf(sinf(a) * sinf(a) + 0.002f);
+    const float big = 1.0f - sqrtf(sinf(a) * sinf(a) + 0.008f);
     const float small = 1.0f - sqrtf(sinf(b) * sinf(b) + 0.02f);
     return 3.0f + 5.0f * n[0] + (13.0f + 5.0f * n[1]) * big + 3.0f * small + 0.4f * n[3];
 }
