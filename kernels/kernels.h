@@ -62,7 +62,8 @@ void zt_matrix_pack(void *data, enum zt_type type, int N, int K, const void *src
 //   gate                    out = out + gate[row[m]][n] * y          row NULL: row 0 for all
 //   out, x   f32 [1, 1, M, N], [1, 1, M, K]   rows may be strided; M >= 1
 // F32: products and sums in f32. BF16: x is rounded to bf16, sums in f32. I8: x is quantised per row, symmetric:
-//   s = max|x| / 127, q = round_half_even(x / s) (a zero row: s = 0, q = 0); sums are exact integers;
+//   s = max|x| / 127, q = round_half_even(x * (127 / max|x|)), each step rounded to f32 (s = 0, q = 0 when
+//   max|x| < 2^-100); sums are exact integers;
 //   y = act(float(sum) * (s * scale[n]) + bias[n]).
 typedef struct zt_epilogue {
     enum zt_act    act;

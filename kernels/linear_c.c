@@ -23,7 +23,8 @@ float zt_row_ref(enum zt_type type, const float *x, int K, float *q)
     float max = 0;
     for (int k = 0; k < K; k++)
         max = fmaxf(max, fabsf(x[k]));
-    const float s = max / 127;
+    const bool zero = max < 0x1p-100f;          // 127 / max would overflow
+    const float s = zero ? 0 : max / 127, per = zero ? 0 : 127 / max;
 
     for (int k = 0; k < K; k++) {
         if (type == ZT_F32)
@@ -31,7 +32,7 @@ float zt_row_ref(enum zt_type type, const float *x, int K, float *q)
         else if (type == ZT_BF16)
             q[k] = zt_bf16_to_f32(zt_f32_to_bf16(x[k]));
         else
-            q[k] = s > 0 ? rintf(x[k] / s) : 0;
+            q[k] = rintf(x[k] * per);
     }
     return type == ZT_I8 ? s : 1;
 }

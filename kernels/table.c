@@ -28,9 +28,16 @@ ZT_OPS(X)
 #undef X
 
 static const zt_kernels level_avx512 = {
-    .linear = NULL,
+    .linear = zt_linear_avx512,
     .attention = zt_attention_avx512,
     .conv = zt_conv_avx512,
+    .kv_append = zt_kv_append_avx512,
+    .latents_in = zt_latents_in_avx512,
+    .layer_norm = zt_layer_norm_avx512,
+    .modulation = zt_modulation_avx512,
+    .pixel_shuffle = zt_pixel_shuffle_avx512,
+    .rgb_to_i420 = zt_rgb_to_i420_avx512,
+    .rms_rope = zt_rms_rope_avx512,
 };
 #endif
 

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tile that multiplies 12 rows by 32 columns, and the packing of rows it reads.
+#include <immintrin.h>
+#include <stdbool.h>
+
+#include "base/base.h"
+#include "kernels/gemm_avx512.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+static int row_units(enum zt_type type, int K)
+{
+    const int P = 4 / (int)zt_type_bytes(type);
+    return (K + P - 1) / P;
+}
+
+static size_t quad_units(enum zt_type type, int K)
+{
+    return ((size_t)row_units(type, K) + 15) / 16 * 16 * 4;
+}
+
+size_t zt_rows_bytes(enum zt_type type, int K, int rows)
+{
+    const size_t quads = ((size_t)rows + 3) / 4;
+    return (quads * (quad_units(type, K) + 8) * 4 + 63) / 64 * 64;
+}
+
+zt_rows zt_rows_at(void *memory, enum zt_type type, int K, int rows)
+{
+    const size_t quads = ((size_t)rows + 3) / 4;
+    zt_rows r = { .type = type, .K = K, .units = row_units(type, K), .quad = (int)quad_units(type, K) };
+    r.a = memory;
+    r.scale = (float *)(r.a + quads * (size_t)r.quad);
+    r.start = (int32_t *)(r.scale + quads * 4);
+    return r;
+}
+
+// Each 128-bit lane of z[0..4) as a 4x4 matrix of units, transposed.
+INLINE void transpose_units(__m512i z[4])
+{
+    const __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpackhi_epi32(z[0], z[1]);
+    const __m512i c = _mm512_unpacklo_epi32(z[2], z[3]), d = _mm512_unpackhi_epi32(z[2], z[3]);
+    z[0] = _mm512_unpacklo_epi64(a, c);
+    z[1] = _mm512_unpackhi_epi64(a, c);
+    z[2] = _mm512_unpacklo_epi64(b, d);
+    z[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// z[0..4) as a 4x4 matrix of 128-bit lanes, transposed.
+INLINE void transpose_lanes(__m512i z[4])
+{
+    const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44), b = _mm512_shuffle_i32x4(z[0], z[1], 0xee);
+    const __m512i c = _mm512_shuffle_i32x4(z[2], z[3], 0x44), d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
+    z[0] = _mm512_shuffle_i32x4(a, c, 0x88);
+    z[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    z[2] = _mm512_shuffle_i32x4(b, d, 0x88);
+    z[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
+}
+
+INLINE __mmask16 left(int n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+// 16 units of a row from element k on
+INLINE __m512i round_units(const bool bf16, const float *x, int k, int K)
+{
+    const __m512 lo = _mm512_maskz_loadu_ps(left(K - k), x + k);
+    if (!bf16)
+        return _mm512_castps_si512(lo);
+    const __m512 hi = _mm512_maskz_loadu_ps(left(K - k - 16), x + k + 16);
+    return (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+}
+
+INLINE void pack_quad(const bool bf16, int32_t *a, const float *const x[4], int K)
+{
+    for (int k = 0; k < K; k += bf16 ? 32 : 16, a += 64) {
+        __m512i z[4];
+        for (int r = 0; r < 4; r++)
+            z[r] = round_units(bf16, x[r], k, K);
+        transpose_units(z);
+        transpose_lanes(z);
+        for (int i = 0; i < 4; i++)
+            _mm512_store_si512(a + 16 * i, z[i]);
+    }
+}
+
+static float largest(const float *x, int K)
+{
+    enum { ABSOLUTE = 0x0b };       // of vrangeps: the larger magnitude, positive
+    __m512 m0 = _mm512_setzero_ps(), m1 = m0;
+    int k = 0;
+    for (; k + 32 <= K; k += 32) {
+        m0 = _mm512_range_ps(m0, _mm512_loadu_ps(x + k), ABSOLUTE);
+        m1 = _mm512_range_ps(m1, _mm512_loadu_ps(x + k + 16), ABSOLUTE);
+    }
+    for (; k < K; k += 16)
+        m0 = _mm512_range_ps(m0, _mm512_maskz_loadu_ps(left(K - k), x + k), ABSOLUTE);
+    return _mm512_reduce_max_ps(_mm512_max_ps(m0, m1));
+}
+
+// 64 values as bytes; their order is what the packs make of it: unit u of lane l holds elements 16 u + 4 l ...
+INLINE __m512i quantise_64(const float *x, __m512 s, int n)
+{
+    __m512i q[4];
+    for (int i = 0; i < 4; i++) {
+        const __m512 v = n >= 64 ? _mm512_loadu_ps(x + 16 * i) : _mm512_maskz_loadu_ps(left(n - 16 * i), x + 16 * i);
+        q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(v, s));
+    }
+    return _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
+}
+
+static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float *const x[4], int K)
+{
+    __m512 s[4];
+    for (int r = 0; r < 4; r++) {
+        const float max = largest(x[r], K);
+        const bool zero = max < 0x1p-100f;
+        scale[r] = zero ? 0 : max / 127;
+        s[r] = _mm512_set1_ps(zero ? 0 : 127 / max);
+    }
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i sum = _mm512_setzero_si512();
+    for (int k = 0; k < K; k += 64, a += 64) {
+        __m512i z[4];
+        for (int r = 0; r < 4; r++)
+            z[r] = quantise_64(x[r] + k, s[r], K - k);
+        transpose_units(z);         // and so vector i, lane l is unit 4 i + l of the four rows
+        for (int i = 0; i < 4; i++) {
+            _mm512_store_si512(a + 16 * i, z[i]);
+            sum = _mm512_dpbusd_epi32(sum, ones, z[i]);
+        }
+    }
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    const __m128i rows = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    _mm_storeu_si128((__m128i *)start, _mm_mullo_epi32(rows, _mm_set1_epi32(-128)));
+}
+
+void zt_rows_pack(const zt_rows *r, const float *const *x, int n)
+{
+    for (int m = 0; m < n; m += 4) {
+        const float *row[4];
+        for (int i = 0; i < 4; i++)
+            row[i] = x[m + i < n ? m + i : n - 1];
+        int32_t *a = r->a + (size_t)(m / 4) * r->quad;
+        if (r->type == ZT_I8)
+            quantise_quad(a, r->scale + m, r->start + m, row, r->K);
+        else if (r->type == ZT_BF16)
+            pack_quad(true, a, row, r->K);
+        else
+            pack_quad(false, a, row, r->K);
+    }
+}
+
+// c += w * (*a in every lane). In asm, because gcc 12 spills the sums when it schedules these itself.
+INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, const int32_t *a)
+{
+    if (type == ZT_I8)
+        __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(c) : "v"(w), "m"(*a));
+    else if (type == ZT_BF16)
+        __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(w), "m"(*a));
+    else
+        __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(w), "m"(*a));
+    return c;
+}
+
+// The sums of a tile as floats
+INLINE void store_tile(const enum zt_type type, const int R, const int C, float *y, int64_t step, const zt_rows *x,
+                       int quad, const zt_matrix *w, int panel, __m512i c[][2])
+{
+#pragma GCC unroll 2
+    for (int j = 0; j < C; j++) {
+        const int n = (panel + j) * 16;
+        const __m512 bias = w->bias ? _mm512_loadu_ps(w->bias + n) : _mm512_setzero_ps();
+        const __m512 scale = type == ZT_I8 ? _mm512_loadu_ps(w->scale + n) : bias;
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++) {
+            __m512 v = _mm512_castsi512_ps(c[r][j]);
+            if (type == ZT_I8) {
+                const __m512 s = _mm512_mul_ps(_mm512_set1_ps(x->scale[quad * 4 + r]), scale);
+                v = _mm512_mul_ps(_mm512_cvtepi32_ps(c[r][j]), s);
+            }
+            _mm512_storeu_ps(y + r * step + 16 * j, _mm512_add_ps(v, bias));
+        }
+    }
+}
+
+INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, int64_t step, const zt_rows *x, int quad,
+                 const zt_matrix *w, int panel)
+{
+    const int units = x->units;
+    const int32_t *a0 = x->a + (size_t)quad * x->quad;
+    const int32_t *a1 = Q > 1 ? a0 + x->quad : a0, *a2 = Q > 2 ? a1 + x->quad : a0;
+    const char *w0 = (const char *)w->data + (size_t)panel * units * 64;
+    const char *w1 = w0 + (size_t)units * 64;
+
+    __m512i c[12][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < 4 * Q; r++)
+        c[r][0] = c[r][1] = type == ZT_I8 ? _mm512_set1_epi32(x->start[quad * 4 + r]) : _mm512_setzero_si512();
+
+    for (int u = 0; u < units; u++) {
+        const __m512i v0 = _mm512_load_si512(w0), v1 = C > 1 ? _mm512_load_si512(w1) : v0;
+#pragma GCC unroll 12
+        for (int r = 0; r < 4 * Q; r++) {
+            const int32_t *a = (r < 4 ? a0 : r < 8 ? a1 : a2) + r % 4;
+            c[r][0] = multiply_add(type, c[r][0], v0, a);
+            if (C > 1)
+                c[r][1] = multiply_add(type, c[r][1], v1, a);
+        }
+        a0 += 4, a1 += 4, a2 += 4;
+        w0 += 64, w1 += 64;
+    }
+    store_tile(type, 4 * Q, C, y, step, x, quad, w, panel, c);
+}
+
+INLINE void tile_type(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad, int quads,
+                      const zt_matrix *w, int panel, int panels)
+{
+    switch (quads * 2 + panels) {
+    case 3: tile(type, 1, 1, y, step, r, quad, w, panel); break;
+    case 4: tile(type, 1, 2, y, step, r, quad, w, panel); break;
+    case 5: tile(type, 2, 1, y, step, r, quad, w, panel); break;
+    case 6: tile(type, 2, 2, y, step, r, quad, w, panel); break;
+    case 7: tile(type, 3, 1, y, step, r, quad, w, panel); break;
+    case 8: tile(type, 3, 2, y, step, r, quad, w, panel); break;
+    }
+}
+
+void zt_tile_multiply(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w, int panel,
+                      int panels)
+{
+    if (r->type == ZT_I8)
+        tile_type(ZT_I8, y, step, r, quad, quads, w, panel, panels);
+    else if (r->type == ZT_BF16)
+        tile_type(ZT_BF16, y, step, r, quad, quads, w, panel, panels);
+    else
+        tile_type(ZT_F32, y, step, r, quad, quads, w, panel, panels);
+}
