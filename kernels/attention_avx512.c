@@ -83,7 +83,7 @@ ZT_INLINE void logits_block(const bool bf16, const int R, const int C, tile *t, 
 #pragma GCC unroll 24
     for (int i = 0; i < R * C; i++)
         acc[i] = _mm512_setzero_ps();
-    tile_mac(bf16, R, C, acc, t->q, units, k, 64, units);
+    zt_tile_mac(bf16, R, C, acc, t->q, units, k, 64, units);
 
     const __m512 lowest = _mm512_set1_ps(-INFINITY);
 #pragma GCC unroll 2
@@ -114,7 +114,7 @@ ZT_INLINE void logits(const bool bf16, const int R, tile *t)
         k[c] = (const char *)kv->k + span->slot[slot] * slot_bytes
              + ((size_t)t->h * blocks + block) * block_bytes;
         bias[c] = span->bias ? span->bias + slot * kv->valid + block * 16 : NULL;
-        valid[c] = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+        valid[c] = left > 0 ? zt_first(left) : 0;
         if (++c == 2)
             logits_block(bf16, R, 2, t, (i - 1) * 16, k, bias, valid), c = 0;
         else if (i == n - 1)
@@ -185,7 +185,7 @@ ZT_INLINE void values_block(const bool bf16, const int R, const int C, tile *t, 
         const char *v = (const char *)kv->v + span->slot[i] * slot_bytes + at;
         const char *vc[2] = { v, v + 64 };
         const uint32_t *p = (const uint32_t *)t->s + i * pairs;
-        tile_mac(bf16, R, C, acc, p, t->s_step, vc, kv->D * 4, used);
+        zt_tile_mac(bf16, R, C, acc, p, t->s_step, vc, kv->D * 4, used);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {

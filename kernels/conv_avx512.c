@@ -92,7 +92,7 @@ static void store16(zt_tensor t, int64_t at, __mmask16 m, __m512 x)
 // Residual, activation, store: 16 channels from n of one pixel.
 static void finish(const conv *v, int y, int x, int n, __m512 sum)
 {
-    const __mmask16 m = v->c->w.N - n >= 16 ? 0xffff : (__mmask16)((1u << (v->c->w.N - n)) - 1);
+    const __mmask16 m = zt_first(v->c->w.N - n);
     const zt_tensor *o = &v->out, *r = &v->residual;
 
     if (r->data)
@@ -118,7 +118,7 @@ ZT_INLINE void conv_tile(const bool bf16, const int R, const int C, const tile *
     }
     for (int ky = 0; ky < 3; ky++) {
         const char *bk[2] = { b + ky * tap_row, b + ky * tap_row + panel };
-        tile_mac(bf16, R, C, acc, t->in[ky], t->step, bk, 64, 3 * t->step);
+        zt_tile_mac(bf16, R, C, acc, t->in[ky], t->step, bk, 64, 3 * t->step);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {

@@ -7,11 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ZT_INLINE static inline __attribute__((always_inline))
+#include "kernels/lanes_avx512.h"
 
 // c += b * (*a in every lane): one f32, or a pair of bf16. In asm, because gcc 12 spills when it
 // schedules these itself.
-ZT_INLINE __m512 tile_mac1(const bool bf16, __m512 c, __m512 b, const uint32_t *a)
+ZT_INLINE __m512 zt_tile_mac1(const bool bf16, __m512 c, __m512 b, const uint32_t *a)
 {
     if (bf16)
         __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a));
@@ -23,7 +23,7 @@ ZT_INLINE __m512 tile_mac1(const bool bf16, __m512 c, __m512 b, const uint32_t *
 // acc[r][c] += sum over k in [0, K) of a[r * a_step + k] * b[c][k * b_step .. + 16], k in order.
 //   a in units of 4 bytes, b_step in bytes; bf16, R and C are constants where this is inlined
 //   R is 4, 8 or 12, C 1 or 2: at most 24 of 32 registers hold sums. Measured: 0.98 of the peak.
-ZT_INLINE void tile_mac(const bool bf16, const int R, const int C, __m512 *acc,
+ZT_INLINE void zt_tile_mac(const bool bf16, const int R, const int C, __m512 *acc,
                         const uint32_t *a, ptrdiff_t a_step, const char *const *b,
                         ptrdiff_t b_step, int K)
 {
@@ -36,9 +36,9 @@ ZT_INLINE void tile_mac(const bool bf16, const int R, const int C, __m512 *acc,
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
             const uint32_t *ar = (r < 4 ? a : r < 8 ? a4 : a8) + (r & 3) * a_step + k;
-            acc[r * C] = tile_mac1(bf16, acc[r * C], v0, ar);
+            acc[r * C] = zt_tile_mac1(bf16, acc[r * C], v0, ar);
             if (C > 1)
-                acc[r * C + 1] = tile_mac1(bf16, acc[r * C + 1], v1, ar);
+                acc[r * C + 1] = zt_tile_mac1(bf16, acc[r * C + 1], v1, ar);
         }
         b0 += b_step;
         b1 += b_step;
