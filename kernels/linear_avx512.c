@@ -9,6 +9,8 @@
 #include "kernels/epilogue_avx512.h"
 #include "kernels/gemm_avx512.h"
 
+zt_linear_fn zt_linear_avx512;
+
 enum { TILES_MAX = 4 };         // of one item: 48 rows
 
 typedef struct job {

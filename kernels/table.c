@@ -29,6 +29,7 @@ ZT_OPS(X)
 
 static const zt_kernels level_avx512 = {
     .linear = zt_linear_avx512,
+    .moe = zt_moe_avx512,
     .attention = zt_attention_avx512,
     .conv = zt_conv_avx512,
     .kv_append = zt_kv_append_avx512,
