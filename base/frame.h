@@ -43,6 +43,7 @@ typedef struct zt_packet {
     uint8_t *data;
     size_t   bytes;
     int64_t  pts;               // ns, as in the frame
+    int64_t  dts;               // ns: pts less the encoder's reordering
     int64_t  duration;          // ns
     uint64_t index;             // the frame's
     int64_t  due, sampled;      // the frame's
