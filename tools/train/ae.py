@@ -33,16 +33,21 @@ class Encoder(nn.Module):
         self.down = conv(a, b, 2)
         self.res2, self.res3 = Residual(b), Residual(b)
         self.out = conv(b, LATENT)
+        self.skip = nn.Conv2d(3, LATENT, 8, 8, bias=False)                                  # mean colours, from the first step on
+        self.skip.weight.data.zero_()
+        for channel, colour in ((-1, (-0.5, 1.0, -0.5)), (-2, (1.0, 0.0, -1.0)), (-3, (0.6, 0.6, 0.6))):
+            self.skip.weight.data[channel] = torch.tensor(colour)[:, None, None] * (3.0 / 64)
         for m in (self.res0, self.res1, self.res2, self.res3):
             m.conv2.weight.data.mul_(0.3)
         self.register_buffer("mean", torch.zeros(LATENT))
         self.register_buffer("std", torch.ones(LATENT))
 
     def forward(self, rgb):
+        low = self.skip(rgb)
         x = self.inp(F.pixel_unshuffle(rgb, 4))
         x = self.down(F.relu(self.res1(self.res0(x))))
         x = self.out(F.relu(self.res3(self.res2(x))))
-        return (x.float() - self.mean[:, None, None]) / self.std[:, None, None]
+        return (x.float() + low.float() - self.mean[:, None, None]) / self.std[:, None, None]
 
 
 class Memory(nn.Module):
@@ -101,12 +106,14 @@ def gradient(x):
 
 
 def picture_loss(y, x):
-    """L1 plus L1 of the gradients at full, half and quarter size."""
-    loss = (y - x).abs().mean()
+    """L1, L1 of the colour differences, and L1 of the gradients at full, half and quarter size."""
+    d = y - x
+    loss = d.abs().mean() + 2 * (d - d.mean(1, keepdim=True)).abs().mean()
     for weight in (1.0, 1.0, 0.5):
         loss = loss + weight * sum((a - b).abs().mean() for a, b in zip(gradient(y), gradient(x)))
         y, x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
-    return loss + 0.5 * (y - x).abs().mean()
+    d = y - x
+    return loss + 0.5 * d.abs().mean() + (d - d.mean(1, keepdim=True)).abs().mean()
 
 
 def unit_loss(z):

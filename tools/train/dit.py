@@ -49,16 +49,21 @@ def rotate(x, cos, sin):
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
-def norm_rotate(x, weight, eps, cos, sin, heads: int):
+def compute_type():
+    """The type of products: bf16 under autocast."""
+    return torch.bfloat16 if torch.is_autocast_cpu_enabled() or torch.is_autocast_enabled() else torch.float32
+
+
+def norm_rotate(x, weight, eps, cos, sin, heads: int, dtype):
     """Query or key [..., T, d] -> [..., T, H, hd]: normalised over the full width, then rotated."""
-    return rotate(rms(x, weight, eps).unflatten(-1, (heads, -1)), cos, sin).to(torch.bfloat16)
+    return rotate(rms(x, weight, eps).unflatten(-1, (heads, -1)), cos, sin).to(dtype)
 
 
-def modulate(x, scale, shift, eps):
+def modulate(x, scale, shift, eps, dtype):
     x = x.float()
     m = x.mean(-1, keepdim=True)
     v = (x - m).pow(2).mean(-1, keepdim=True)
-    return ((x - m) * torch.rsqrt(v + eps) * (1 + scale) + shift).to(torch.bfloat16)
+    return ((x - m) * torch.rsqrt(v + eps) * (1 + scale) + shift).to(dtype)
 
 
 def add_gated(x, y, gate):
@@ -98,8 +103,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, y, rope, window, cache=None):
         """y [B, F, C, T, d]; with a `cache` (sampling.Cache) of committed frames F and C are 1."""
-        q = norm_rotate(self.q(y), self.norm_q.weight, self.eps, *rope, self.heads)
-        k = norm_rotate(self.k(y), self.norm_k.weight, self.eps, *rope, self.heads)
+        q = norm_rotate(self.q(y), self.norm_q.weight, self.eps, *rope, self.heads, compute_type())
+        k = norm_rotate(self.k(y), self.norm_k.weight, self.eps, *rope, self.heads, compute_type())
         v = self.v(y).unflatten(-1, (self.heads, -1))
         return self.o(attend(q, k, v, window) if cache is None else cache.attend(q, k, v, window))
 
@@ -140,8 +145,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, z, text, missing):
         """z [N, T', d], text [N, L, d], missing [N, L] is true for rows that are not there."""
-        q = rms(self.q(z), self.norm_q.weight, self.eps).to(torch.bfloat16).unflatten(-1, (self.heads, -1))
-        k = rms(self.k(text), self.norm_k.weight, self.eps).to(torch.bfloat16).unflatten(-1, (self.heads, -1))
+        q = rms(self.q(z), self.norm_q.weight, self.eps).to(compute_type()).unflatten(-1, (self.heads, -1))
+        k = rms(self.k(text), self.norm_k.weight, self.eps).to(compute_type()).unflatten(-1, (self.heads, -1))
         v = self.v(text).unflatten(-1, (self.heads, -1))
         q, k, v = (u.transpose(1, 2) for u in (q, k, v))
         s = (q @ k.transpose(-1, -2)) * (k.shape[-1] ** -0.5)
@@ -213,10 +218,10 @@ class Block(nn.Module):
 
     def forward(self, x, e0, rope, text, missing, window, top_k, cache=None):
         m = (self.modulation + e0).unsqueeze(-2).unbind(-3)                                # six of [B, F, C, 1, d]
-        x = add_gated(x, self.self_attn(modulate(x, m[1], m[0], self.eps), rope, window, cache), m[2])
+        x = add_gated(x, self.self_attn(modulate(x, m[1], m[0], self.eps, compute_type()), rope, window, cache), m[2])
         z = self.norm3(x).flatten(0, 1).flatten(1, 2)
         x = x + self.cross_attn(z, text, missing).view(x.shape)
-        return add_gated(x, self.ffn(modulate(x, m[4], m[3], self.eps), top_k), m[5])
+        return add_gated(x, self.ffn(modulate(x, m[4], m[3], self.eps, compute_type()), top_k), m[5])
 
 
 class Head(nn.Module):
@@ -228,7 +233,7 @@ class Head(nn.Module):
 
     def forward(self, x, e):
         m = (self.modulation + e.unsqueeze(-2)).unsqueeze(-2).unbind(-3)
-        return self.head(modulate(x, m[1], m[0], self.eps))
+        return self.head(modulate(x, m[1], m[0], self.eps, compute_type()))
 
 
 def two_layers(cin, d, act):

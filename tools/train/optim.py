@@ -51,7 +51,7 @@ class Muon:
 class Optimiser:
     """Both together; `scale` is the schedule's factor."""
 
-    def __init__(self, model, matrices=0.02, rest=2e-3):
+    def __init__(self, model, matrices=0.02, rest=1e-3):
         big = {id(p) for b in model.blocks for p in b.parameters() if p.dim() >= 2 and min(p.shape[-2:]) > 16}
         every = list(model.parameters())
         self.rates = matrices, rest

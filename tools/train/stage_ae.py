@@ -8,11 +8,11 @@ import data
 from ae import Decoder, Encoder, picture_loss, psnr, to_unit, unit_loss
 
 NOISE = 0.1
-BATCH, CROP = 4, 96
+BATCH, CROP, FRAMES = 8, 64, 2
 
 
 class Pool:
-    """Rendered clips of three frames at both sizes, a part renewed from time to time."""
+    """Rendered clips of FRAMES frames at both sizes, a part renewed from time to time."""
 
     def __init__(self, seed, clips):
         self.rng, self.seed, self.clips = random.Random(seed), seed * 10 ** 6, clips
@@ -21,14 +21,14 @@ class Pool:
             self.renew(size, clips)
 
     def renew(self, size, count):
-        rgb, _, _ = data.render(range(self.seed, self.seed + count), size, 3)
+        rgb, _, _ = data.render(range(self.seed, self.seed + count), size, FRAMES)
         self.seed += count
         self.rgb[size] = (self.rgb[size] + list(rgb))[-self.clips:]
 
     def batch(self):
-        """-> [BATCH * 3, 3, h, w] in [-1, 1], frames of a clip next to each other."""
+        """-> [clips * FRAMES, 3, h, w] in [-1, 1], frames of a clip next to each other."""
         if self.rng.random() < 0.25:
-            crops = self.rng.sample(self.rgb[data.SMALL], BATCH - 1)
+            crops = self.rng.sample(self.rgb[data.SMALL], 3)
         else:
             crops = []
             for clip in self.rng.sample(self.rgb[data.FULL], BATCH):
@@ -51,7 +51,8 @@ def train(run):
     if saved:
         encoder.load_state_dict(saved["encoder"])
         decoder.load_state_dict(saved["decoder"])
-        opt.load_state_dict(saved["opt"])
+        if "opt" in saved:
+            opt.load_state_dict(saved["opt"])
         step = saved["step"]
     for m in (encoder, decoder):
         m.to(memory_format=torch.channels_last).train()
