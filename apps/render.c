@@ -109,6 +109,7 @@ static int parse(render *r, int argc, char **argv)
     const int code = zt_options_parse(&program, argc, argv, &r->common, none);
     if (code >= 0)
         return code;
+    r->setup.threads = r->common.threads;
     if (r->image || r->manifest || r->replay)
         return zt_options_misuse(&program, "--%s is not in this version", r->image ? "image" : r->manifest ? "manifest" : "replay");
     if (!r->out || !*r->out)

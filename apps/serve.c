@@ -178,6 +178,7 @@ static int parse(serve *s, int argc, char **argv, address *http, address *rtsp)
     int code = zt_options_parse(&program, argc, argv, &s->common, none);
     if (code >= 0)
         return code;
+    s->setup.threads = s->common.threads;
     if (s->prompt && zt_prompt_check(s->prompt) < 0)
         return ZT_EXIT_USAGE;
     if (s->size.a % 2 || s->size.b % 2)

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the benchmarks share.
+#pragma once
+
+#include <stdint.h>
+
+#include "apps/options.h"
+#include "apps/setup.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct zt_bench {
+    zt_common   common;
+    zt_setup    setup;
+    bool        json;
+    int64_t     seconds, sessions, steps, fps, bitrate;
+    uint64_t    seed;
+    zt_range    size;
+    const char *prompt;
+    int64_t     started;        // ns, zt_now() at exec
+} zt_bench;
+
+// Each returns an exit code.
+int zt_bench_kernels(zt_bench *b);
+int zt_bench_step(zt_bench *b);
+int zt_bench_stream(zt_bench *b);
+
+// ---- samples
+
+typedef struct zt_samples {
+    int64_t *ns;
+    int      n, room;           // full: further ones are not kept
+} zt_samples;
+
+int     zt_samples_create(zt_samples *s, int room);     // 0 or -ENOMEM
+void    zt_samples_finish(zt_samples *s);
+void    zt_samples_add(zt_samples *s, int64_t ns);      // allocates nothing
+int64_t zt_samples_quantile(zt_samples *s, double q);   // sorts; 0 when empty
+
+// ---- limits of this machine
+
+enum zt_peak { ZT_PEAK_F32, ZT_PEAK_BF16, ZT_PEAK_I8, ZT_PEAKS };
+// Operations per second of all the device's threads together (a multiply-add is two), by a loop of nothing but the
+// instruction that the level's kernels use; 0: that level has none.
+double zt_bench_peak(zt_device *d, enum zt_peak p);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the machine can do at most: loops of one instruction on 24 independent registers.
+#include <string.h>
+
+#include "apps/bench.h"
+#include "base/base.h"
+#include "base/clock.h"
+
+#define LOOPS 200000        // about 2 ms
+#define TIMES 7
+
+struct peak {
+    void (*loop)(int64_t n);
+    int64_t each;           // operations per round of the loop
+};
+
+#if defined(__x86_64__)
+
+// Twelve registers are enough for 256-bit code, which has 16; 24 for 512-bit code, which has 32.
+#define X12(i, v) i v "0\n" i v "1\n" i v "2\n" i v "3\n" i v "4\n" i v "5\n" i v "6\n" i v "7\n" i v "8\n" i v "9\n" i v "10\n" i v "11\n"
+#define X24(i, v) X12(i, v) i v "12\n" i v "13\n" i v "14\n" i v "15\n" i v "16\n" i v "17\n" i v "18\n" i v "19\n" i v "20\n" \
+    i v "21\n" i v "22\n" i v "23\n"
+#define ROUNDS(body) __asm__ volatile("1:\n" body "dec %0\njnz 1b\n" : "+r"(n) : : "cc", "memory", USED)
+#define USED "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", \
+    "xmm14", "xmm15"
+
+// Registers 16 to 31 are used too; nothing here lives in them, and no caller expects them to be kept.
+__attribute__((target("avx512f"))) static void loop_f32_512(int64_t n)
+{
+    ROUNDS(X24("vfmadd231ps %%zmm30, %%zmm31, %%", "zmm"));
+    __asm__ volatile("vzeroupper");
+}
+
+__attribute__((target("avx512f"))) static void loop_bf16_512(int64_t n)
+{
+    ROUNDS(X24("vdpbf16ps %%zmm30, %%zmm31, %%", "zmm"));
+    __asm__ volatile("vzeroupper");
+}
+
+__attribute__((target("avx512f"))) static void loop_i8_512(int64_t n)
+{
+    ROUNDS(X24("vpdpbusd %%zmm30, %%zmm31, %%", "zmm"));
+    __asm__ volatile("vzeroupper");
+}
+
+__attribute__((target("avx2"))) static void loop_f32_256(int64_t n)
+{
+    ROUNDS(X12("vfmadd231ps %%ymm14, %%ymm15, %%", "ymm"));
+    __asm__ volatile("vzeroupper");
+}
+
+static const struct peak avx512[ZT_PEAKS] = { { loop_f32_512, 24 * 32 }, { loop_bf16_512, 24 * 64 }, { loop_i8_512, 24 * 128 } };
+static const struct peak avx2[ZT_PEAKS] = { { loop_f32_256, 12 * 16 }, { NULL, 0 }, { NULL, 0 } };
+
+static const struct peak *find_peak(const char *level, enum zt_peak p)
+{
+    return !strcmp(level, "avx512") ? &avx512[p] : !strcmp(level, "avx2") ? &avx2[p] : NULL;
+}
+
+#else
+
+static const struct peak *find_peak(const char *level, enum zt_peak p)
+{
+    (void)level, (void)p;
+    return NULL;
+}
+
+#endif
+
+static void one_thread(void *cookie, int i, int thread)
+{
+    const struct peak *p = cookie;
+    (void)i, (void)thread;
+    p->loop(LOOPS);
+}
+
+double zt_bench_peak(zt_device *d, enum zt_peak kind)
+{
+    const struct peak *p = find_peak(d->level, kind);
+    if (!p || !p->loop)
+        return 0;
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < TIMES; i++) {
+        const int64_t before = zt_now();
+        zt_parallel_for(d, d->threads, one_thread, (void *)p);
+        best = ZT_MIN(best, zt_now() - before);
+    }
+    return (double)p->each * LOOPS * d->threads / ((double)best / (double)ZT_S);
+}
