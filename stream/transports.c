@@ -17,7 +17,7 @@
 #define BUILT_FILE NULL
 #define BUILT_PNG  NULL
 #endif
-#if 0   // HAVE_RTSP, from the next commit on
+#if HAVE_RTSP
 #define BUILT_RTSP &zt_transport_rtsp
 #else
 #define BUILT_RTSP NULL
@@ -85,7 +85,7 @@ void zt_transport_close(zt_transport **t)
 
 int zt_rtsp_server_open(zt_rtsp_server **out, const char *host, int port)
 {
-#if 0   // HAVE_RTSP, from the next commit on
+#if HAVE_RTSP
     return zt_rtsp_gst_open(out, host, port);
 #else
     zt_error("cannot serve RTSP: built without libgstrtspserver-1.0-dev");
@@ -95,14 +95,14 @@ int zt_rtsp_server_open(zt_rtsp_server **out, const char *host, int port)
 
 void zt_rtsp_server_close(zt_rtsp_server **s)
 {
-#if 0   // HAVE_RTSP, from the next commit on
+#if HAVE_RTSP
     zt_rtsp_gst_close(s);
 #endif
 }
 
 int zt_rtsp_server_port(const zt_rtsp_server *s)
 {
-#if 0   // HAVE_RTSP, from the next commit on
+#if HAVE_RTSP
     return zt_rtsp_gst_port(s);
 #else
     return 0;
