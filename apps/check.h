@@ -23,7 +23,7 @@ typedef struct zt_check {
     bool              broken;           // the case itself cannot be read
 } zt_check;
 
-// Runs DIR. Prints "name rel_l2 limit ok|FAIL" for each output on stdout; returns the program's exit code.
+// Runs DIR: a case, or a model directory with a *-reference.safetensors. Prints "name rel_l2 limit ok|FAIL" for each output on stdout; returns the program's exit code.
 int zt_check_run(const char *dir, enum zt_precision precision, int threads);
 
 // The kinds. What goes wrong is counted in c.
@@ -32,6 +32,7 @@ void zt_check_rollout(zt_check *c);
 void zt_check_moe(zt_check *c);
 void zt_check_sampler(zt_check *c);
 void zt_check_tokens(zt_check *c);
+void zt_check_stream(zt_check *c);      // a model directory with its reference
 
 // The tensor in a role of a pass, as floats (free() them); NULL, said and counted, when it is not there.
 float *zt_check_in(zt_check *c, const cJSON *pass, const char *role, const zt_weight **w);
