@@ -18,7 +18,13 @@ ZT_OPS(X)
 #undef X
 
 static const zt_kernels level_avx2 = {          // NULL elsewhere: not provided at this level
-    .linear = NULL,
+    .attention = zt_attention_avx2,
+    .conv = zt_conv_avx2,
+    .kv_append = zt_kv_append_avx2,
+    .layer_norm = zt_layer_norm_avx2,
+    .pixel_shuffle = zt_pixel_shuffle_avx2,
+    .rgb_to_i420 = zt_rgb_to_i420_avx2,
+    .rms_rope = zt_rms_rope_avx2,
 };
 #endif
 
@@ -36,7 +42,6 @@ static const zt_kernels level_avx512 = {
     .latents_in = zt_latents_in_avx512,
     .layer_norm = zt_layer_norm_avx512,
     .modulation = zt_modulation_avx512,
-    .pixel_shuffle = zt_pixel_shuffle_avx512,
     .rgb_to_i420 = zt_rgb_to_i420_avx512,
     .rms_rope = zt_rms_rope_avx512,
 };
