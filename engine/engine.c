@@ -102,7 +102,7 @@ static void look_after(zt_engine *e, zt_session **place)
     }
     if (s->id < 0)
         return;
-    if (atomic_load(&s->stop))
+    if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE))
         zt_sched_finish(&e->sched, s->id);
     if (s->phase == ZT_RUNNING && zt_sched_finished(&e->sched, s->id)) {
         s->phase = ZT_DONE;

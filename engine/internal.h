@@ -3,7 +3,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "engine/engine.h"
 #include "engine/sched.h"
@@ -45,7 +44,7 @@ struct zt_session {
     char         text[ZT_PROMPT_BYTES + 1];
 
     // From any thread
-    atomic_bool  stop;
+    int          stop;              // atomic
 
     // Under engine->lock
     enum zt_phase phase;

@@ -209,7 +209,7 @@ bool zt_session_done(zt_session *s)
 
 void zt_session_stop(zt_session *s)
 {
-    atomic_store(&s->stop, true);
+    __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
 }
 
 int zt_session_prompt(zt_session *s, const char *text)

@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Whole programs: every exit code, what is left on the disk, and that the same seed gives the same frames.
+# Usage: test_cli.sh RENDER SERVE BENCH MODEL
+set -u
+render=$(realpath "$1") serve=$(realpath "$2") bench=$(realpath "$3") model=$(realpath "$4")
+export ZOETROPE_MODEL=$model LC_ALL=C
+work=$(mktemp -d) || exit 2
+trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
+cd "$work" || exit 2
+failed=0
+complain() { printf 'FAIL: %.300s\n' "$1"; failed=1; }
+
+# expect CODE LINE WORDS...: the code, and exactly one line on stderr that contains LINE.
+expect() {
+    local code=$1 line=$2; shift 2
+    timeout 60 "$@" > out 2> err < /dev/null
+    local got=$?
+    [ $got -eq "$code" ] || complain "exit $got, not $code: $* ($(head -c 200 err))"
+    if [ -n "$line" ]; then
+        [ "$(wc -l < err)" -eq 1 ] || complain "$(wc -l < err) lines on stderr: $* ($(cat err))"
+        grep -qF -- "$line" err || complain "\"$line\" is not in \"$(cat err)\": $*"
+    fi
+}
+nothing_left() { [ -z "$(ls -A out.* 2> /dev/null)" ] || complain "$1 left $(ls out.*)"; rm -f out.*; }
+
+# ---- 64: flags and values
+big=$(head -c 65537 /dev/zero | tr '\0' a)
+while IFS='|' read -r line arguments; do
+    eval "expect 64 \"\$line\" $render $arguments"
+done <<'TABLE'
+unknown option --nonsense|--nonsense -p sea -o out.y4m
+unknown option -Z|-Z
+--frames needs N|-p sea -o out.y4m --frames
+-p PROMPT is missing|-o out.y4m
+-o OUT is missing|-p sea
+--frames: "0" is not a whole number|-p sea -o out.y4m -n 0
+--frames: "-3"|-p sea -o out.y4m -n -3
+--frames: "4x"|-p sea -o out.y4m -n 4x
+--fps: "61"|-p sea -o out.y4m -r 61
+--steps: "65"|-p sea -o out.y4m --steps 65
+--steps: ""|-p sea -o out.y4m --steps ""
+--seed: "-1"|-p sea -o out.y4m --seed -1
+--seed: "18446744073709551616"|-p sea -o out.y4m --seed 18446744073709551616
+--size: "64"|-p sea -o out.y4m --size 64
+--size: "8x8"|-p sea -o out.y4m --size 8x8
+--size: "9000x16"|-p sea -o out.y4m --size 9000x16
+must be even|-p sea -o out.y4m --size 65x48
+--bitrate: "12"|-p sea -o out.mp4 --bitrate 12
+--bitrate: "2Q"|-p sea -o out.mp4 --bitrate 2Q
+--codec: "h263"|-p sea -o out.mp4 --codec h263
+exclude each other|-p sea -o out.mp4 --crf 20 --bitrate 1M
+--overwrite takes no value|-p sea -o out.y4m --overwrite=1
+one argument too many|-p sea -o out.y4m sea
+--manifest is not in this version|-p sea -o out.y4m --manifest x
+--replay is not in this version|-o out.y4m --replay x
+--image is not in this version|-p sea -o out.y4m --image x.png
+cannot both go to stdout|-p sea -o - --progress -
+prompt: empty|-o out.y4m -p ""
+prompt: empty|-o out.y4m -p "  "
+prompt: byte 1 is not UTF-8|-o out.y4m -p $'a\xff'
+prompt: longer than|-o out.y4m -p "$big"
+TABLE
+nothing_left 'a bad value'
+expect 64 'ZOETROPE_STEPS: "many"' env ZOETROPE_STEPS=many "$render" -p sea -o out.y4m
+expect 64 'unknown option' "$serve" --frames 3
+expect 64 '0.0.0.0 can be reached by others' "$serve" --listen 0.0.0.0:8080
+expect 64 '192.0.2.1 can be reached by others' "$serve" --rtsp 192.0.2.1:8554
+expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1
+expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1:99999
+expect 64 '--steps: "3-2"' "$serve" --steps 3-2
+expect 64 'what to measure is missing' "$bench"
+expect 64 '"sched" is not in this version' "$bench" sched
+expect 64 '' "$render" -p sea -o out.mkv --codec prores --size 64x48 -o out.webm
+nothing_left 'an impossible pair'
+
+# ---- 65, 66: files
+expect 66 '' "$render" -m missing -p sea -o out.y4m
+expect 66 'missing.json' "$render" --config missing.json -p sea -o out.y4m
+expect 66 'missing.jsonl' "$render" -p sea -o out.y4m --events missing.jsonl
+mkdir bad && cp "$model"/* bad/ && printf '{' > bad/config.json
+expect 65 '' "$render" -m bad -p sea -o out.y4m
+for config in '{' '[]' '{"nonsense": 1}' '{"frames": "many"}' '{"frames": 1.5}' '{"prompt": 3}' '{"frames": [1]}'; do
+    printf '%s' "$config" > c.json
+    expect 65 'c.json' "$render" --config c.json -p sea -o out.y4m
+done
+for event in '{' '[]' '{"frame": -1}' '{"frame": 1.5}' '{"prompt": "sea"}' '{"frame": 1, "controls": {"wings": 1}}' \
+             '{"frame": 1, "controls": {"yaw": 2}}' '{"frame": 1, "colour": 1}' '{"frame": 1, "prompt": ""}'; do
+    printf '{"frame": 0}\n\n%s\n' "$event" > e.jsonl
+    expect 65 '' "$render" -p sea -n 2 -o out.y4m --events e.jsonl
+    grep -q 'e.jsonl: line 3: ' err || complain "no line number for $event: $(cat err)"
+done
+nothing_left 'bad content'
+
+# ---- 69: what is not there
+expect 69 '' "$render" --device cuda -p sea -o out.y4m
+expect 69 'precision fp8 is not in this version' "$render" --precision fp8 -p sea -o out.y4m
+nothing_left 'no device'
+
+# ---- 73: outputs
+printf 'keep' > out.y4m
+expect 73 'out.y4m exists, -y replaces it' "$render" -p sea -n 2 -o out.y4m
+[ "$(cat out.y4m)" = keep ] || complain 'an output was touched without -y'
+expect 0 '' "$render" -p sea -n 2 -y -o out.y4m
+[ "$(head -c 9 out.y4m)" = YUV4MPEG2 ] || complain '-y did not replace'
+rm out.y4m
+expect 73 'nowhere/' "$render" -p sea -n 2 -o nowhere/out.y4m
+expect 73 'is a directory' "$render" -p sea -n 2 -y -o bad
+if [ -e /dev/full ]; then
+    timeout 60 "$render" -q -p sea -n 40 -o - > /dev/full 2> err
+    [ $? -eq 73 ] || complain 'a full disk is not 73'
+fi
+
+# ---- 0: what is asked for, and order of sources
+expect 0 '' "$render" --help
+grep -q -- '--contact-sheet FILE' out || complain '--help does not list the options'
+expect 0 '' "$serve" --version
+grep -qx 'zoetrope-serve [0-9.]*' out || complain '--version'
+frames() { grep -ao FRAME "$1" | wc -l; }
+printf '{"frames": 3, "prompt": "sea", "steps": 1}' > c.json
+expect 0 '' "$render" --config c.json -o out.y4m
+[ "$(frames out.y4m)" -eq 3 ] || complain 'the file of --config is not read'
+expect 0 '' env ZOETROPE_FRAMES=4 "$render" --config c.json -y -o out.y4m
+[ "$(frames out.y4m)" -eq 4 ] || complain 'the environment does not come before the file'
+expect 0 '' env ZOETROPE_FRAMES=4 "$render" --config c.json -n 5 -y -o out.y4m
+[ "$(frames out.y4m)" -eq 5 ] || complain 'flags do not come before the environment'
+expect 0 'ignored: unicorn' "$render" -p 'unicorn over the sea' -n 1 -y -o out.y4m
+expect 0 '' "$render" -p 'unicorn' -n 1 -y -o out.y4m
+grep -q 'no word of the prompt is known' err || complain 'nothing says that the default place is shown'
+expect 0 '' "$render" -q -p 'unicorn' -n 1 -y -o out.y4m
+[ -s err ] && complain '-q is not quiet'
+expect 0 '' "$render" --log-format json -p 'unicorn over the sea' -n 1 -y -o out.y4m
+grep -q '^{.*"message": *"ignored: unicorn".*}$' err || complain "--log-format json: $(cat err)"
+expect 0 '' "$render" -p sea -n 7 -y -o out.y4m --progress p.txt --contact-sheet s.png
+grep -qx 'frame=7' p.txt && [ "$(tail -n 1 p.txt)" = progress=end ] || complain "--progress: $(cat p.txt)"
+[ "$(head -c 4 s.png | tail -c 3)" = PNG ] || complain 'no contact sheet'
+if command -v ffmpeg > /dev/null; then
+    ffmpeg -v error -i s.png -f null - 2> err || complain "the contact sheet is not a PNG: $(cat err)"
+fi
+rm -f out.*
+
+# ---- the same seed gives the same frames, whatever the threads and however they leave
+sum() { "$render" -q -p 'sea at night' -n 12 -o - "$@" | md5sum; }
+first=$(sum --seed 5)
+[ "$(sum --seed 5)" = "$first" ] || complain 'the same seed gave other frames'
+[ "$(sum --seed 5 --threads 1)" = "$first" ] || complain 'one thread gives other frames'
+[ "$(sum --seed 5 --threads 2)" = "$first" ] || complain 'two threads give other frames'
+[ "$(sum --seed 6)" != "$first" ] || complain 'another seed gave the same frames'
+"$render" -q -p 'sea at night' -n 12 --seed 5 -o out.y4m
+[ "$(md5sum < out.y4m)" = "$first" ] || complain 'a file differs from stdout'
+printf '{"frame": 6, "prompt": "volcano", "controls": {"yaw": 1}}\n' > e.jsonl
+[ "$(sum --seed 5 --events e.jsonl)" != "$first" ] || complain 'events do nothing'
+head=$((12 * $(stat -c %s out.y4m) / 12 / 3))
+[ "$("$render" -q -p 'sea at night' -n 12 --seed 5 --events e.jsonl -o - 2> /dev/null | head -c $head | md5sum)" = \
+  "$(head -c $head out.y4m | md5sum)" ] || complain 'events act before their frame'
+rm -f out.*
+
+# ---- interrupted: shorter but complete; killed: only .part
+"$render" -q -p sea -n 1000000 -o out.y4m & pid=$!
+until [ "$(stat -c %s out.y4m.part 2> /dev/null || echo 0)" -gt 100000 ]; do sleep 0.05; kill -0 $pid 2> /dev/null || break; done
+kill -INT $pid; wait $pid; code=$?
+[ $code -eq 75 ] || complain "SIGINT: exit $code, not 75"
+[ -e out.y4m ] && [ ! -e out.y4m.part ] || complain 'SIGINT: not renamed'
+bytes=$(stat -c %s out.y4m) n=$(frames out.y4m)
+header=$(head -n 1 out.y4m | wc -c)
+[ $bytes -eq $((header + n * (6 + 64 * 48 * 3 / 2))) ] || complain "SIGINT: $bytes bytes are not $n whole frames"
+rm -f out.*
+"$render" -q -p sea -n 1000000 -o out.y4m & pid=$!
+until [ -s out.y4m.part ]; do sleep 0.05; kill -0 $pid 2> /dev/null || break; done
+kill -KILL $pid; wait $pid 2> /dev/null
+[ ! -e out.y4m ] && [ -e out.y4m.part ] || complain 'SIGKILL: something has the final name'
+rm -f out.*
+timeout 60 "$render" -q -p sea -n 1000000 -o - 2> /dev/null | head -c 100000 > /dev/null
+[ ${PIPESTATUS[0]} -eq 73 ] || complain 'a closed pipe is not 73'
+
+# ---- serve: health, metrics, model, ports, end
+if ! "$serve" --help | grep -q -- --listen || ! command -v curl > /dev/null; then
+    exit $failed
+fi
+"$serve" --listen 127.0.0.1:0 --rtsp off > out 2> log & pid=$!
+for _ in $(seq 100); do grep -q 'http://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
+url=$(grep -o 'http://[0-9.:]*/' log | head -n 1)
+if [ -z "$url" ]; then
+    grep -q 'without libsoup' log && exit $failed
+    complain "no URL: $(cat log)"
+else
+    [ "$(curl -s "${url}healthz")" = ok ] || complain 'healthz'
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'readyz'
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}sessions")" = 404 ] || complain 'an unknown route is not 404'
+    [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "${url}metrics")" = 405 ] || complain 'DELETE is not 405'
+    [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: evil.example' "${url}metrics")" = 421 ] || complain 'a foreign Host is not 421'
+    curl -s "${url}model" | grep -q '"controls":\["yaw"' || complain "model: $(curl -s "${url}model")"
+    curl -s "${url}metrics" > metrics
+    for name in 'frames_total{outcome="on_time"}' 'stage_duration_seconds_bucket{stage="denoise",le="+Inf"}' \
+                frame_latency_seconds_count prompt_to_frame_seconds_count time_to_first_frame_seconds_count sessions viewers \
+                'quality_changes_total{reason="steps"}'; do
+        grep -qF "zoetrope_$name" metrics || complain "metrics: no $name"
+    done
+    if command -v promtool > /dev/null; then promtool check metrics < metrics > out 2>&1 || complain "promtool: $(cat out)"; fi
+    port=${url##*:}; port=${port%/}
+    expect 69 "port $port" "$serve" --listen "127.0.0.1:$port" --rtsp off
+fi
+kill -TERM $pid; wait $pid; code=$?
+[ $code -eq 0 ] || complain "SIGTERM: exit $code, not 0"
+
+# ---- bench: the keys that are promised
+"$bench" step --json --seconds 1 > out 2> err || complain "bench step: $(cat err)"
+for key in device precision tokens cache jobs ms gops of_limit; do grep -q "\"$key\": " out || complain "bench step: no $key"; done
+"$bench" stream --json --seconds 1 > out 2> err; code=$?
+if [ $code -eq 0 ]; then
+    for key in fps frames first_frame_ms rss_mb stages_ms denoise decode convert encode latency_ms outcomes on_time; do
+        grep -q "\"$key\": " out || complain "bench stream: no $key"
+    done
+elif [ $code -ne 69 ]; then
+    complain "bench stream: $(cat err)"
+fi
+exit $failed
