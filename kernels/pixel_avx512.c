@@ -3,7 +3,8 @@
 // an 8 x 8 transpose in 512 bits took 20 us where pairs of pixels in 256 take 12.
 //
 // Bound by the cache, microseconds a frame, so they run on the caller's thread.
-// Measured, Zen 4: rgb_to_i420 of 256 x 144 10.6 us (42 GB/s read), latents_in of 16 x 18 x 32 4 us.
+// Measured, Zen 4: rgb_to_i420 of 256 x 144 10.6 us (42 GB/s read), latents_in of 16 x 18 x 32
+// 4 us.
 #include <assert.h>
 
 #include "base/base.h"
