@@ -27,15 +27,26 @@ static inline __m512 zt_exp512(__m512 x)
     return _mm512_scalef_ps(q, n);
 }
 
-// x / (1 + exp(-t)), by a reciprocal estimate and one Newton step: 2.7 ulp when t is x
+// x / (1 + exp(-t)). The exponential is 2^u = 2^floor(u) 2^f, f in [0, 1), 2^f minimax in relative error (9e-8): shorter
+// than zt_exp512(), and its error (1e-7 + 4e-8 |t|, relative to 2^u) counts only where the result is small.
 static inline __m512 zt_times_sigmoid512(__m512 x, __m512 t)
 {
     const __m512 one = _mm512_set1_ps(1.0f);
-    // -t is held below 80: the estimate of 1 / infinity would turn into NaN
-    const __m512 u = _mm512_min_ps(_mm512_set1_ps(80.0f), _mm512_sub_ps(_mm512_setzero_ps(), t));
-    const __m512 d = _mm512_add_ps(zt_exp512(u), one);
+    // u stays below 126: the estimate of 1 / infinity would turn into NaN. In this order NaN passes.
+    __m512 u = _mm512_mul_ps(t, _mm512_set1_ps(-0x1.715476p+0f));
+    u = _mm512_min_ps(_mm512_set1_ps(126.0f), u);
+    const __m512 f = _mm512_reduce_ps(u, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+
+    __m512 q = _mm512_set1_ps(0x1.e974fcp-10f);
+    q = _mm512_fmadd_ps(q, f, _mm512_set1_ps(0x1.277854p-7f));
+    q = _mm512_fmadd_ps(q, f, _mm512_set1_ps(0x1.c91ce6p-5f));
+    q = _mm512_fmadd_ps(q, f, _mm512_set1_ps(0x1.ebdb56p-3f));
+    q = _mm512_fmadd_ps(q, f, _mm512_set1_ps(0x1.62e4bap-1f));
+    q = _mm512_fmadd_ps(q, f, one);
+
+    const __m512 d = _mm512_add_ps(_mm512_scalef_ps(q, u), one);        // floors u itself
     const __m512 y = _mm512_rcp14_ps(d);
-    const __m512 e = _mm512_fnmadd_ps(d, y, one);
+    const __m512 e = _mm512_fnmadd_ps(d, y, one);                       // one Newton step
     return _mm512_mul_ps(x, _mm512_fmadd_ps(e, y, y));
 }
 

@@ -4,6 +4,8 @@
 // Nothing is scattered: a sorted row's product goes to its own place, and its token gathers it, in order of rank.
 #include <assert.h>
 #include <immintrin.h>
+#include <math.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "kernels/device.h"
@@ -13,7 +15,10 @@
 
 zt_moe_fn zt_moe_avx512;
 
-enum { TILES_MAX = 4, ROWS_MAX = TILES_MAX * ZT_TILE_ROWS };
+enum {
+    TILES_MAX = 4, ROWS_MAX = TILES_MAX * ZT_TILE_ROWS,     // of an item
+    ROUTE_ROWS = 24
+};
 
 typedef struct item {
     int expert;
@@ -37,55 +42,140 @@ typedef struct job {
     size_t             scratch_step, packed, hidden;    // bytes: of a thread, of its packed rows, of its hidden rows
 } job;
 
-// s[e] = score(x . gate_w[e])
-static void score_row(const zt_moe *w, const float *x, int C, float *s)
+static inline __mmask16 lanes(int n)
 {
-    for (int e = 0; e < w->E; e++) {
-        const float *g = w->gate_w + (int64_t)e * C;
-        __m512 sum = _mm512_setzero_ps();
-        int c = 0;
-        for (; c + 16 <= C; c += 16)
-            sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + c), _mm512_loadu_ps(g + c), sum);
-        const __mmask16 k = (__mmask16)((1u << (C - c)) - 1);
-        sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(k, x + c), _mm512_maskz_loadu_ps(k, g + c), sum);
-        s[e] = _mm512_reduce_add_ps(sum);
+    return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
+}
+
+// Adds up each of sum[4][4]: lane r of the result holds the four of row r.
+static inline __m512 add_across(__m512 sum[4][4])
+{
+    __m512 v[4];
+    for (int r = 0; r < 4; r++) {
+        const __m512 *a = sum[r];
+        const __m512 lo = _mm512_add_ps(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
+        const __m512 hi = _mm512_add_ps(_mm512_unpacklo_ps(a[2], a[3]), _mm512_unpackhi_ps(a[2], a[3]));
+        v[r] = _mm512_add_ps(_mm512_shuffle_ps(lo, hi, 0x44), _mm512_shuffle_ps(lo, hi, 0xee));
+    }
+    const __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x44), _mm512_shuffle_f32x4(v[0], v[1], 0xee));
+    const __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(v[2], v[3], 0x44), _mm512_shuffle_f32x4(v[2], v[3], 0xee));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
+// s[r][e] = x[r] . gate_w[e] of four rows; s has room for E rounded up to 4
+static void logits_quad(const zt_moe *w, const float *const x[4], int C, float *s, int64_t step)
+{
+    for (int e = 0; e < w->E; e += 4) {
+        const float *g[4];
+        for (int i = 0; i < 4; i++)
+            g[i] = w->gate_w + (int64_t)ZT_MIN(e + i, w->E - 1) * C;
+
+        __m512 sum[4][4] = { { _mm512_setzero_ps() } };
+        for (int c = 0; c < C; c += 16) {
+            const __mmask16 k = lanes(C - c);
+            __m512 xc[4];
+            for (int r = 0; r < 4; r++)
+                xc[r] = _mm512_maskz_loadu_ps(k, x[r] + c);
+            for (int i = 0; i < 4; i++) {
+                const __m512 gc = _mm512_maskz_loadu_ps(k, g[i] + c);
+                for (int r = 0; r < 4; r++)
+                    sum[r][i] = _mm512_fmadd_ps(xc[r], gc, sum[r][i]);
+            }
+        }
+        const __m512 all = add_across(sum);
+        _mm_storeu_ps(s + e, _mm512_castps512_ps128(all));
+        _mm_storeu_ps(s + step + e, _mm512_extractf32x4_ps(all, 1));
+        _mm_storeu_ps(s + 2 * step + e, _mm512_extractf32x4_ps(all, 2));
+        _mm_storeu_ps(s + 3 * step + e, _mm512_extractf32x4_ps(all, 3));
     }
 }
 
-// Scores from logits, in place
+// Scores from logits, in place; s is padded to 16 with anything
 static void score_finish(const zt_moe *w, float *s)
 {
-    const bool sigmoid = w->score == ZT_SIGMOID;
     const __m512 one = _mm512_set1_ps(1);
-    const float max = sigmoid ? 0 : s[zt_route_best(s, w->E)];
-    float total = 0;
-    for (int e = 0; e < w->E; e += 16) {
-        const __mmask16 k = (__mmask16)(w->E - e >= 16 ? 0xffff : (1u << (w->E - e)) - 1);
-        const __m512 v = _mm512_maskz_loadu_ps(k, s + e);
-        const __m512 p = zt_exp512(_mm512_sub_ps(sigmoid ? _mm512_setzero_ps() : v, sigmoid ? v : _mm512_set1_ps(max)));
-        _mm512_mask_storeu_ps(s + e, k, sigmoid ? _mm512_div_ps(one, _mm512_add_ps(one, p)) : p);
-        total += sigmoid ? 0 : _mm512_mask_reduce_add_ps(k, p);
+    if (w->score == ZT_SIGMOID) {
+        for (int e = 0; e < w->E; e += 16)
+            _mm512_store_ps(s + e, zt_times_sigmoid512(one, _mm512_load_ps(s + e)));
+        return;
     }
-    for (int e = 0; e < w->E && !sigmoid; e++)
+    const __m512 max = _mm512_set1_ps(s[zt_route_best(s, w->E)]);
+    float total = 0;
+    for (int e = 0; e < w->E; e++) {
+        if (e % 16 == 0)
+            _mm512_store_ps(s + e, zt_exp512(_mm512_sub_ps(_mm512_load_ps(s + e), max)));
+        total += s[e];
+    }
+    for (int e = 0; e < w->E; e++)
         s[e] /= total;
+}
+
+// The index of the largest of v[0..E) that is left; the lowest of equals.
+static int best(const float *v, const __mmask16 *left, int E)
+{
+    const __m512 least = _mm512_set1_ps(-INFINITY);
+    __m512 most = least;
+    for (int e = 0; e < E; e += 16)
+        most = _mm512_max_ps(most, _mm512_mask_mov_ps(least, left[e / 16], _mm512_load_ps(v + e)));
+    most = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+    for (int e = 0; e < E; e += 16) {
+        const unsigned hit = _mm512_mask_cmpeq_ps_mask(left[e / 16], _mm512_load_ps(v + e), most);
+        if (hit)
+            return e + __builtin_ctz(hit);
+    }
+    return 0;           // not a number
+}
+
+// As zt_route_select(), without a store that a wider load would wait for
+static void select_experts(const zt_moe *w, const float *s, int32_t *expert, float *gate)
+{
+    _Alignas(64) float biased[ZT_EXPERTS_MAX];
+    __mmask16 left[ZT_EXPERTS_MAX / 16];
+    for (int e = 0; e < w->E; e += 16) {
+        left[e / 16] = lanes(w->E - e);
+        const __m512 b = w->gate_b ? _mm512_maskz_loadu_ps(left[e / 16], w->gate_b + e) : _mm512_setzero_ps();
+        _mm512_store_ps(biased + e, _mm512_add_ps(_mm512_load_ps(s + e), b));
+    }
+    if (w->groups > 1)
+        zt_route_limit(w, biased);
+
+    float total = 0;
+    for (int i = 0; i < w->k; i++) {
+        const int e = best(biased, left, w->E);
+        left[e / 16] &= (__mmask16)~(1u << e % 16);
+        expert[i] = e;
+        gate[i] = s[e];
+        total += s[e];
+    }
+    zt_route_scale(w, gate, total);
+}
+
+static void route_row(const job *j, int m, float *s)
+{
+    const int k = j->w->k;
+    int32_t *expert = j->expert + m * k;
+    float *gate = j->gate + m * k;
+    score_finish(j->w, s);
+    select_experts(j->w, s, expert, gate);
+    for (int i = 0; i < k && j->w->topk; i++)
+        j->w->topk[(int64_t)m * k + i] = expert[i];
+    for (int i = 0; i < k && j->w->gates; i++)
+        j->w->gates[(int64_t)m * k + i] = gate[i];
 }
 
 static void route_rows(void *cookie, int i, int thread)
 {
     const job *j = cookie;
-    const int k = j->w->k, last = ZT_MIN(j->x.n[2], (i + 1) * ROWS_MAX);
+    const int M = j->x.n[2], last = ZT_MIN(M, (i + 1) * ROUTE_ROWS);
     (void)thread;
-    for (int m = i * ROWS_MAX; m < last; m++) {
-        float s[ZT_EXPERTS_MAX];
-        score_row(j->w, zt_f32(j->x) + m * j->x.step[2], j->x.n[3], s);
-        score_finish(j->w, s);
-        zt_route_select(j->w, s, j->expert + m * k, j->gate + m * k);
-        for (int r = 0; r < k; r++) {
-            if (j->w->topk)
-                j->w->topk[(int64_t)m * k + r] = j->expert[m * k + r];
-            if (j->w->gates)
-                j->w->gates[(int64_t)m * k + r] = j->gate[m * k + r];
-        }
+    for (int m = i * ROUTE_ROWS; m < last; m += 4) {
+        _Alignas(64) float s[4][ZT_EXPERTS_MAX];
+        const float *x[4];
+        for (int r = 0; r < 4; r++)
+            x[r] = zt_f32(j->x) + ZT_MIN(m + r, M - 1) * j->x.step[2];
+        logits_quad(j->w, x, j->x.n[3], s[0], ZT_EXPERTS_MAX);
+        for (int r = 0; r < ZT_MIN(4, last - m); r++)
+            route_row(j, m + r, s[r]);
     }
 }
 
@@ -258,7 +348,7 @@ void zt_moe_avx512(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe
     if (!carve(&j, d))
         return;
 
-    zt_parallel_for(d, (M + ROWS_MAX - 1) / ROWS_MAX, route_rows, &j);
+    zt_parallel_for(d, (M + ROUTE_ROWS - 1) / ROUTE_ROWS, route_rows, &j);
     zt_parallel_for(d, sort_rows(&j), run_item, &j);
     zt_parallel_for(d, (M + j.rows - 1) / j.rows, finish_rows, &j);
 }

@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "kernels/kernels.h"
 
@@ -44,6 +43,14 @@ static inline void zt_route_limit(const zt_moe *w, float *s)
         s[e] = keep[e / size] ? s[e] : -INFINITY;
 }
 
+// Gates from the selected scores, whose sum is `total`
+static inline void zt_route_scale(const zt_moe *w, float *gate, float total)
+{
+    const float scale = w->score == ZT_SIGMOID ? w->route_scale / total : w->route_scale;
+    for (int i = 0; i < w->k; i++)
+        gate[i] *= scale;
+}
+
 // The k experts of a row with scores s[E], best first, and their gates.
 static inline void zt_route_select(const zt_moe *w, const float *s, int32_t *expert, float *gate)
 {
@@ -60,7 +67,5 @@ static inline void zt_route_select(const zt_moe *w, const float *s, int32_t *exp
         gate[i] = s[expert[i]];
         total += gate[i];
     }
-    const float scale = w->score == ZT_SIGMOID ? w->route_scale / total : w->route_scale;
-    for (int i = 0; i < w->k; i++)
-        gate[i] *= scale;
+    zt_route_scale(w, gate, total);
 }
