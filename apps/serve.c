@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// zoetrope-serve: one live session for everyone who watches.
+// zoetrope-serve: one live session for everyone who watches, made when the first one comes.
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <pthread.h>
@@ -20,8 +20,9 @@
 #include "base/log.h"
 #include "stream/stream.h"
 
-#define LOOK_AFTER (200 * ZT_MS)
-#define STALE      (5 * ZT_S)           // without a packet for so long the service is not ready
+#define LOOK_AFTER (20 * ZT_MS)         // a first viewer waits for so long at most
+#define LINGER     (30 * ZT_S)          // the session lives on after its last viewer
+#define STALE      (5 * ZT_S)           // a session without a packet for so long is not ready
 
 typedef struct address {
     char host[64];
@@ -38,17 +39,27 @@ typedef struct serve {
 
     zt_rtsp_server *rtsp;
     zt_stream      *stream;
-    zt_session     *session;
     zt_http        *http;
-    pthread_mutex_t lock;               // over `encode`
+    int             stream_fps;
+    int64_t         watched;            // ns, when there was last a viewer
+    bool            reported;           // what the prompt did not say
+    uint64_t        first, next;        // slots of the stream: the session's slot 0; the one after the last pushed
+
+    pthread_mutex_t lock;               // over what follows
+    zt_session     *session;
     zt_histogram    encode;
-    _Atomic int64_t last_packet;        // ns
+
+    _Atomic int64_t last_packet;        // ns; 0 while there is no session
     atomic_bool     stream_failed;
 } serve;
 
+// The stream outlives sessions: its slots and times go on where the session before ended.
 static void on_frame(void *cookie, zt_frame *f)
 {
     serve *s = cookie;
+    f->index += s->first;
+    f->pts += (int64_t)s->first * ZT_S / s->stream_fps;
+    s->next = f->index + 1;
     const int err = zt_stream_push(s->stream, f, 0);
     if (err == 0 || err == -EAGAIN)     // skipped: the engine counts it as dropped when the next is delivered
         return;
@@ -59,9 +70,11 @@ static void on_frame(void *cookie, zt_frame *f)
 static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns)
 {
     serve *s = cookie;
-    zt_session_delivered(s->session, p->index, now);
-    atomic_store(&s->last_packet, now);
     pthread_mutex_lock(&s->lock);
+    if (s->session && p->index >= s->first) {
+        zt_session_delivered(s->session, p->index - s->first, now);
+        atomic_store(&s->last_packet, now);
+    }
     zt_histogram_add(&s->encode, encode_ns);
     pthread_mutex_unlock(&s->lock);
 }
@@ -71,7 +84,8 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
 static bool is_ready(void *cookie)
 {
     serve *s = cookie;
-    return !s->session || zt_now() - atomic_load(&s->last_packet) < STALE;
+    const int64_t last = atomic_load(&s->last_packet);
+    return !last || zt_now() - last < STALE;
 }
 
 static char *print_metrics(void *cookie, size_t *bytes)
@@ -208,28 +222,47 @@ static int open_http(serve *s, const address *http)
     return zt_servers_open_http(&s->http, &p) < 0 ? ZT_EXIT_UNAVAILABLE : 0;
 }
 
-static int open_session(serve *s)
+static int open_stream(serve *s)
 {
     const zt_model_info *info = zt_model_get_info(s->setup.model);
-    const int fps = s->fps ? (int)s->fps : info->fps;
-    const zt_stream_params stream = {
+    s->stream_fps = s->fps ? (int)s->fps : info->fps;
+    const zt_stream_params p = {
         .url = "rtsp:/live", .w = info->w, .h = info->h, .out_w = s->size.a ? s->size.a : 2 * info->w,
-        .out_h = s->size.b ? s->size.b : 2 * info->h, .fps = fps, .bitrate = s->bitrate, .live = true, .rtsp = s->rtsp,
-        .on_packet = on_packet, .cookie = s,
+        .out_h = s->size.b ? s->size.b : 2 * info->h, .fps = s->stream_fps, .bitrate = s->bitrate, .live = true,
+        .rtsp = s->rtsp, .on_packet = on_packet, .cookie = s,
     };
-    int err = zt_stream_open(&s->stream, &stream);
-    if (err < 0)
-        return zt_exit_output(err);
-    const zt_session_params session = {
-        .prompt = s->prompt, .fps = fps, .steps_min = s->steps.a, .steps_max = s->steps.b, .budget = s->budget_ms * ZT_MS,
-        .seed = s->seed, .on_frame = on_frame, .cookie = s,
+    return zt_exit_output(zt_stream_open(&s->stream, &p));
+}
+
+static int open_session(serve *s)
+{
+    const zt_session_params p = {
+        .prompt = s->prompt, .fps = s->stream_fps, .steps_min = s->steps.a, .steps_max = s->steps.b,
+        .budget = s->budget_ms * ZT_MS, .seed = s->seed, .on_frame = on_frame, .cookie = s,
     };
+    s->first = s->next;
     atomic_store(&s->last_packet, zt_now());
-    err = zt_session_create(&s->session, s->setup.engine, &session);
+    const int err = zt_session_create(&s->session, s->setup.engine, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
-    zt_setup_report_prompt(&s->setup, s->session);
+    if (!s->reported)
+        zt_setup_report_prompt(&s->setup, s->session);
+    s->reported = true;
     return 0;
+}
+
+static void close_session(serve *s)
+{
+    zt_session *session = s->session;
+    if (!session)
+        return;
+    zt_session_stop(session);
+    zt_session_wait(session);           // no more frames
+    pthread_mutex_lock(&s->lock);
+    s->session = NULL;                  // no more packets are reported to it
+    pthread_mutex_unlock(&s->lock);
+    zt_session_destroy(&session);
+    atomic_store(&s->last_packet, 0);
 }
 
 static void say_where(const serve *s, const address *http, const address *rtsp)
@@ -245,19 +278,40 @@ static void say_where(const serve *s, const address *http, const address *rtsp)
     zt_info("serving %s", text);
 }
 
-// Until a signal, or until the session ends by itself. Returns the exit code.
+// Why a session ended that nobody ended.
+static int session_failure(serve *s)
+{
+    const int err = zt_session_wait(s->session);
+    if (err == -ETIME)
+        return ZT_EXIT_USAGE;
+    return err == -ENOMEM || atomic_load(&s->stream_failed) ? ZT_EXIT_UNAVAILABLE : ZT_EXIT_BUG;
+}
+
+// The session comes with the first viewer and goes some time after the last.
+static int follow_viewers(serve *s)
+{
+    const int64_t now = zt_now();
+    if (s->session && zt_session_done(s->session))
+        return session_failure(s);
+    if (zt_stream_viewers(s->stream) > 0)
+        s->watched = now;
+    if (!s->session)
+        return s->watched == now ? open_session(s) : 0;
+    if (now - s->watched > LINGER)
+        close_session(s);
+    return 0;
+}
+
+// Until a signal, or until something fails. Returns the exit code.
 static int look_after(serve *s, const sigset_t *signals)
 {
     const struct timespec wait = { 0, (long)LOOK_AFTER };
     for (;;) {
         if (sigtimedwait(signals, NULL, &wait) > 0)
             return ZT_EXIT_OK;
-        if (!s->session || !zt_session_done(s->session))
-            continue;
-        const int err = zt_session_wait(s->session);
-        if (err == -ETIME)
-            return ZT_EXIT_USAGE;
-        return err == -ENOMEM || atomic_load(&s->stream_failed) ? ZT_EXIT_UNAVAILABLE : ZT_EXIT_BUG;
+        const int code = s->stream ? follow_viewers(s) : 0;
+        if (code)
+            return code;
     }
 }
 
@@ -280,7 +334,7 @@ int main(int argc, char **argv)
     if (!code)
         code = open_rtsp(&s, &rtsp);
     if (!code && s.rtsp)
-        code = open_session(&s);
+        code = open_stream(&s);
     if (!code)
         code = open_http(&s, &http);
     if (!code) {
@@ -288,13 +342,9 @@ int main(int argc, char **argv)
         code = look_after(&s, &signals);
     }
     zt_servers_close_http(&s.http);
-    if (s.session) {
-        zt_session_stop(s.session);
-        zt_session_wait(s.session);     // no more frames: the stream may go, then what its packets are reported to
-    }
+    close_session(&s);
     zt_stream_close(&s.stream);
     zt_rtsp_server_close(&s.rtsp);
-    zt_session_destroy(&s.session);
     zt_setup_close(&s.setup);
     return code;
 }

@@ -203,6 +203,28 @@ fi
 kill -TERM $pid; wait $pid; code=$?
 [ $code -eq 0 ] || complain "SIGTERM: exit $code, not 0"
 
+# ---- serve: a session comes with its first viewer
+if command -v ffmpeg > /dev/null; then
+    "$serve" --listen 127.0.0.1:0 --rtsp 127.0.0.1:0 -p sea -r 20 > out 2> log & pid=$!
+    for _ in $(seq 100); do grep -q 'rtsp://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
+    rtsp=$(grep -o 'rtsp://[0-9.:]*/live' log) url=$(grep -o 'http://[0-9.:]*/' log)
+    if [ -n "$rtsp" ]; then
+        curl -s "${url}metrics" | grep -qx 'zoetrope_sessions 0' || complain 'a session without a viewer'
+        timeout 60 ffmpeg -v error -rtsp_transport tcp -i "$rtsp" -frames:v 30 -f framemd5 - 2> err < /dev/null > frames.md5
+        [ "$(grep -vc '^#' frames.md5)" -eq 30 ] || complain "rtsp: $(grep -vc '^#' frames.md5) of 30 frames: $(cat err)"
+        [ "$(grep -v '^#' frames.md5 | cut -d, -f6 | sort -u | wc -l)" -gt 5 ] || complain 'rtsp: a still picture'
+        curl -s "${url}metrics" > metrics
+        grep -qx 'zoetrope_sessions 1' metrics || complain 'no session for a viewer'
+        on_time=$(sed -n 's/^zoetrope_frames_total{outcome="on_time"} //p' metrics)
+        [ "${on_time:-0}" -gt 10 ] || complain "on time: $on_time"
+        [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'not ready with a viewer'
+    elif ! grep -q 'built without' log; then
+        complain "no rtsp: $(cat log)"
+    fi
+    kill -TERM $pid; wait $pid; code=$?
+    [ $code -eq 0 ] || [ -z "$rtsp" ] || complain "SIGTERM with a session: exit $code, not 0"
+fi
+
 # ---- bench: the keys that are promised
 "$bench" step --json --seconds 1 > out 2> err || complain "bench step: $(cat err)"
 for key in device precision tokens cache jobs ms gops of_limit; do grep -q "\"$key\": " out || complain "bench step: no $key"; done
