@@ -6,7 +6,7 @@
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
 #include <limits.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -185,6 +185,8 @@ static int av_open(zt_encoder **out, const zt_encoder_params *p)
     }
     if (av_log_get_level() == AV_LOG_INFO)      // the library's default: it would chat on stderr
         av_log_set_level(AV_LOG_FATAL);
+    if (!strcmp(k->library, "libsvtav1"))       // so would this one, which asks nobody but its environment
+        setenv("SVT_LOG", "1", 0);
 
     av_encoder *e = zt_alloc(sizeof(*e));
     if (!e)
