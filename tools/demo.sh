@@ -102,7 +102,7 @@ start=$(now_ms)
 build/apps/zoetrope-serve --rtsp "127.0.0.1:$port" --listen "127.0.0.1:$http" &
 server=$!
 trap 'kill $server 2> /dev/null || true' EXIT
-until busy "$port"; do
+until busy "$http"; do              # opened last: all is there then
     kill -0 $server 2> /dev/null || { wait $server; exit $?; }
     sleep 0.02
 done
