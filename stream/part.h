@@ -18,7 +18,8 @@ typedef struct zt_part {
     char *name, *part;  // part NULL when direct
 } zt_part;
 
-// "-" is stdout. 0, -EEXIST (a file is there and no overwrite), -EBUSY (another process writes it), -EISDIR, -ENOENT, … (logged)
+// "-" is stdout. 0, -EEXIST (a file is there and no overwrite), -EBUSY (another process writes it), -EISDIR,
+// -ENOENT, … (logged).
 int  zt_part_open(zt_part *p, const char *name, bool overwrite);
 // Writes all or fails (logged once); after a failure it does nothing and fails again. The thread must block SIGPIPE.
 int  zt_part_write(zt_part *p, const void *data, size_t bytes);

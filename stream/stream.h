@@ -14,7 +14,8 @@ extern "C" {
 typedef struct zt_stream      zt_stream;
 typedef struct zt_rtsp_server zt_rtsp_server;
 
-// Called on the stream's thread when a picture's packet has been handed to every transport (files: written). Borrowed.
+// Called on the stream's thread when a picture's packet has been handed to every transport (files: written).
+// Borrowed; gone after the call.
 // Streams of pictures only (y4m, png, null:raw) have no encoder: their packet describes the picture and its data is NULL.
 // encode_ns: scaling and encoding in the call that completed the packet.
 typedef void zt_packet_fn(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns);
@@ -26,7 +27,7 @@ typedef struct zt_stream_params {
     int             w, h;       // of the frames pushed, even; required
     int             out_w, out_h;   // of the output, even, 16..8192 (w, h); scaled by swscale, Lanczos
     int             fps;        // 1..240; required
-    const char     *codec;      // "h264" "h265" "vp9" "av1" "vp8" "ffv1" "prores" (the first that the place takes, see below)
+    const char     *codec;      // "h264" "h265" "vp9" "av1" "vp8" "ffv1" "prores" (the first that all places take)
     int             crf;        // constant quality (files: the codec's usual; live: none, bitrate rules); -1 is 0
     int64_t         bitrate;    // bits/s (live: 2 Mbit/s; files: none, crf rules)
     bool            live;       // zero latency, key frames on demand, never blocks the pusher
@@ -48,9 +49,9 @@ typedef struct zt_stream_params {
 // "null:", "null:raw"  any codec: encode, count, drop; or pictures: count, drop
 // "rtsp:/live"         h264, live only: a mount on params.rtsp
 // Files are written as URL.part and renamed by zt_stream_finish(); pipes and devices are written directly.
-// 0, -EINVAL (bad url, codec or size: logged), -EEXIST (and no overwrite; nothing was touched), -EBUSY (another process
-// writes the same file), -EACCES/-ENOENT/… (cannot write), -ENOSYS (an encoder or plugin is missing: the log names the
-// package), -ENOMEM.
+// 0, -EINVAL (bad url, codec or size: logged), -EEXIST (and no overwrite; nothing was touched), -EBUSY (another
+// process writes the same file), -EACCES/-ENOENT/… (cannot write), -ENOSYS (an encoder or plugin is missing: the log
+// names the package), -ENOMEM.
 int  zt_stream_open(zt_stream **out, const zt_stream_params *p);
 // Encodes what waits, writes the trailer, renames. 0 or the first error (the .part file stays). Call once, then close.
 int  zt_stream_finish(zt_stream *s);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside stream/: what a transport is, and how a url finds one. open and close on the owner's thread, the rest on the stream's.
+// Inside stream/: what a transport is, and how a url finds one. Its open and close run on the owner's thread, the rest
+// on the stream's.
 #pragma once
 
 #include <stdbool.h>
@@ -53,7 +54,8 @@ typedef struct zt_outlet {
     const char              *needs;     // what it is built with
 } zt_outlet;
 
-extern const zt_transport_type zt_transport_file, zt_transport_null, zt_transport_png, zt_transport_rtsp, zt_transport_y4m;
+extern const zt_transport_type zt_transport_file, zt_transport_null, zt_transport_png, zt_transport_rtsp,
+    zt_transport_y4m;
 
 // 0, -EINVAL (no such kind: logged), -ENOSYS (not built in: logged).
 int  zt_outlet_find(const zt_outlet **out, const char *url);

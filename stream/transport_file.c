@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Containers through libavformat: mp4, mkv, webm, mov. The muxer is named, since the file is called .part while it grows.
+// Containers through libavformat: mp4, mkv, webm, mov. The muxer is named: the file is called .part while it grows.
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavcodec/bsf.h>

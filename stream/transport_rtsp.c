@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RTSP through gst-rtsp-server: a mount is one shared pipeline, appsrc ! rtph264pay, that exists while somebody watches.
+// RTSP through gst-rtsp-server: a mount is a shared pipeline, appsrc ! rtph264pay, that exists while somebody watches.
 #include <errno.h>
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>

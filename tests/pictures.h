@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pattern that moves: a gradient that slides, a block that jumps, and the picture's number as 16 black or white squares.
+// A pattern that moves: a gradient that slides, and the picture's number as 16 black or white squares.
 #pragma once
 
 #include <string.h>
