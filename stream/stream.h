@@ -16,7 +16,7 @@ typedef struct zt_rtsp_server zt_rtsp_server;
 
 // Called on the stream's thread when a picture's packet has been handed to every transport (files: written).
 // Borrowed; gone after the call.
-// Streams of pictures only (y4m, png, null:raw) have no encoder: their packet describes the picture and its data is NULL.
+// Streams of pictures only (y4m, png, null:raw) have no encoder: their packet describes the picture, its data is NULL.
 // encode_ns: scaling and encoding in the call that completed the packet.
 typedef void zt_packet_fn(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns);
 

@@ -30,7 +30,7 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
         s->last_pts = -1;
     }
     s->in_order = s->in_order && p->pts > s->last_pts;
-    s->metadata = s->metadata && p->due == (int64_t)p->index * 3 && p->sampled == (int64_t)p->index * 5 && encode_ns >= 0;
+    s->metadata = s->metadata && p->due == (int64_t)p->index * 3 && p->sampled == (int64_t)p->index * 5;
     s->last_pts = p->pts;
     s->index[s->packets % 1024] = p->index;
     s->bytes[s->packets % 1024] = (int64_t)p->bytes;
