@@ -45,6 +45,7 @@ typedef struct reader {
     zt_config  *c;
     int         head_dim;       // attention_head_dim of diffusers
     bool        failed;         // and said why
+    bool        no_memory;
 } reader;
 
 static bool refuse(reader *r, const char *key, const char *why)
@@ -176,8 +177,7 @@ static void *grow(reader *r, void *p, int n, size_t bytes)
     if (n >= 64 ? (n & (n - 1)) != 0 : n > 0)
         return p;
     void *const q = realloc(p, (size_t)ZT_MAX(64, 2 * n) * bytes);
-    if (!q)
-        refuse(r, "text", "does not fit in memory");
+    r->no_memory |= !q;
     return q;
 }
 
@@ -415,10 +415,10 @@ int zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *la
         ok = read_member(&r, key);
     if (ok && zt_json_done(&r.j) && check(&r))
         return 0;
-    if (!r.failed)
+    if (!r.failed && !r.no_memory)
         zt_error("%s: %s at byte %zu", label, r.j.error ? r.j.error : "not as expected", zt_json_offset(&r.j));
     zt_config_finish(c);
-    return -EINVAL;
+    return r.no_memory ? -ENOMEM : -EINVAL;
 }
 
 int zt_config_read(zt_config *c, const char *path)

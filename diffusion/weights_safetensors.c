@@ -207,7 +207,8 @@ static int by_name(const void *a, const void *b)
 
 static int check_names(reader *r)
 {
-    qsort(r->e, (size_t)r->n, sizeof(*r->e), by_name);
+    if (r->n > 0)
+        qsort(r->e, (size_t)r->n, sizeof(*r->e), by_name);
     for (int i = 1; i < r->n; i++) {
         if (by_name(&r->e[i - 1], &r->e[i]) == 0)
             return refuse(r, r->e[i].w.name, "is there twice");
@@ -226,7 +227,8 @@ static int by_offset(const void *a, const void *b)
 // One tensor begins where the one before ends, the last ends with the file.
 static int check_layout(reader *r, uint64_t bytes)
 {
-    qsort(r->e, (size_t)r->n, sizeof(*r->e), by_offset);
+    if (r->n > 0)
+        qsort(r->e, (size_t)r->n, sizeof(*r->e), by_offset);
     uint64_t at = 0;
     for (int i = 0; i < r->n; i++) {
         const char *const name = r->e[i].w.name;

@@ -29,7 +29,7 @@ struct shape {
 struct list {
     zt_weight *w;
     int        n, room;
-    uint64_t   seed;
+    uint64_t   seed, drawn;     // tensors drawn so far: the same weights at every precision
 };
 
 // The words of a model that nobody trained.
@@ -83,7 +83,7 @@ static void add(struct list *l, enum zt_type type, double mean, double spread, i
     const int64_t rows = shape[0], n = w->elements / rows;
     void *const data = (void *)w->data;
     float *const x = must(malloc((size_t)w->elements * sizeof(*x)));
-    zt_noise_fill(x, (size_t)w->elements, l->seed, (uint64_t)l->n, 0);
+    zt_noise_fill(x, (size_t)w->elements, l->seed, l->drawn++, 0);
     for (int64_t i = 0; i < n * rows; i++)
         x[i] = (float)(mean + spread * x[i]);
     for (int64_t i = 0; i < n * rows && type == ZT_BF16; i++)

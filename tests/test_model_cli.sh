@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# zoetrope-model: exit codes, info, convert.
+#   test_model_cli.sh ZOETROPE_MODEL MAKE_MODEL TESTS_FOLDER
+set -u
+model=$1 make_model=$2 tests=$3
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# expect CODE WORDS... : runs zoetrope-model; stderr has at most one line unless it is the usage
+expect() {
+    local want=$1; shift
+    "$model" "$@" > "$work/out" 2> "$work/err"
+    local code=$?
+    if [ "$code" != "$want" ] || { [ "$code" != 0 ] && [ "$(wc -l < "$work/err")" != 1 ]; }; then
+        echo "$*: exit $code, not $want: $(head -n 3 "$work/err")" >&2
+        failed=1
+    fi
+}
+says() { grep -q -- "$1" "$work/out" || { echo "no '$1' in: $(cat "$work/out")" >&2; failed=1; }; }
+
+expect 64
+expect 64 info
+expect 64 nothing here
+expect 64 --precision f64 info "$tests/malformed/00-control"
+expect 66 info "$work/nothing"
+expect 66 info "$tests/malformed/24-folder-without-config"
+expect 65 info "$tests/malformed/12-duplicate-name"
+expect 65 info "$tests/malformed/18-config-nan"
+expect 0 info "$tests/malformed/00-control"
+says '"parameters": 1952'
+expect 66 check "$work"
+expect 0 check "$tests/golden/moe-8-2-shared"
+expect 0 check "$tests/golden/dit-diffusers" --precision bf16
+
+# a wrong expectation fails
+cp -r "$tests/golden/tokens" "$work/tokens" && chmod -R u+w "$work/tokens"
+printf '\377\377\377\076' | dd of="$work/tokens/io.safetensors" bs=1 seek=$(($(stat -c %s "$work/tokens/io.safetensors") - 4)) conv=notrunc 2> "$work/err"
+"$model" check "$work/tokens" > "$work/out" 2> "$work/err"
+[ $? = 65 ] && grep -q FAIL "$work/out" || { echo "a wrong expectation passed" >&2; failed=1; }
+
+# f32 to int8 is what make_model --quant int8 writes, and back to bf16 is a model again
+small="--dim 64 --heads 2 --layers 2 --experts 4 --inter 40 --size 96x64 --seed 3"
+"$make_model" $small --quant f32 "$work/f32" && "$make_model" $small --quant int8 "$work/int8" || exit 1
+expect 0 convert "$work/f32" "$work/converted" --quant int8
+expect 0 info "$work/converted"
+says '"precision": "int8"'
+hash=$(grep -o '"hash": "[0-9a-f]*"' "$work/out")
+expect 0 info "$work/int8"
+says "$hash"
+expect 73 convert "$work/f32" "$work/converted"
+expect 0 convert -y "$work/f32" "$work/converted"
+expect 0 convert "$work/int8" "$work/bf16" --quant bf16
+expect 0 info "$work/bf16"
+says '"precision": "bf16"\|"precision": "f32"'
+expect 66 convert "$work/nothing" "$work/other"
+[ ! -e "$work/other" ] || { echo "an output without an input" >&2; failed=1; }
+exit $failed

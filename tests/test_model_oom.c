@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every allocation of opening a model and a state fails once: -ENOMEM, nothing lost, nothing touched.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "diffusion/model.h"
+#include "tests/small_model.h"
+
+static long countdown = -1;     // allocations until the one that fails; -1: none does
+static long live;               // blocks
+
+static int fails(void)
+{
+    if (countdown < 0 || countdown-- > 0)
+        return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+// glibc's own; those below stand in front of them for the whole program.
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t alignment, size_t n);
+void  __libc_free(void *p);
+void *malloc(size_t n);
+void *calloc(size_t n, size_t size);
+void *realloc(void *p, size_t n);
+void *aligned_alloc(size_t alignment, size_t n);
+int   posix_memalign(void **out, size_t alignment, size_t n);
+void  free(void *p);
+
+static void *counted(void *p)
+{
+    live += p != NULL;
+    return p;
+}
+
+void *malloc(size_t n)
+{
+    return fails() ? NULL : counted(__libc_malloc(n));
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : counted(__libc_calloc(n, size));
+}
+
+void *realloc(void *p, size_t n)
+{
+    if (fails())
+        return NULL;
+    void *const q = __libc_realloc(p, n);
+    live += q && !p;
+    return q;
+}
+
+void *aligned_alloc(size_t alignment, size_t n)
+{
+    return fails() ? NULL : counted(__libc_memalign(alignment, n));
+}
+
+int posix_memalign(void **out, size_t alignment, size_t n)
+{
+    void *const p = fails() ? NULL : counted(__libc_memalign(alignment, n));
+    if (p)
+        *out = p;
+    return p ? 0 : ENOMEM;
+}
+
+void free(void *p)
+{
+    live -= p != NULL;
+    __libc_free(p);
+}
+
+static char *folder;
+
+static void quiet(void *cookie, enum zt_level level, const char *line)
+{
+}
+
+// Opens, makes a frame, closes; the first error.
+static int use(zt_device *d)
+{
+    zt_model *m = NULL;
+    zt_state *s = NULL;
+    int err = zt_model_open(&m, d, folder, ZT_PRECISION_DEFAULT);
+    if (!err)
+        err = zt_state_create(&s, m, 0, 0, 1);
+    if (!err) {
+        const zt_job job = { s, ZT_DENOISE, 1000, 0 };
+        zt_state_begin(s);
+        err = zt_model_pass(m, &job, 1, 0, zt_model_get_info(m)->layers);
+    }
+    zt_state_destroy(&s);
+    zt_model_close(&m);
+    return err;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    zt_device *d = NULL;
+    assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 1 }), 0);
+    assert_int_equal(use(d), 0);                // the device's own scratch grows now, not below
+    const long before = live;
+    int failures = 0;
+    for (long n = 0;; n++) {
+        countdown = n;
+        const int err = use(d);
+        const int reached = countdown < 0;
+        countdown = -1;
+        assert_int_equal(live, before);
+        if (!reached)
+            break;
+        // what the C library asks for itself (a stdio buffer) it can do without
+        if (err != -ENOMEM && err != 0)
+            fail_msg("allocation %ld: %d", n, err);
+        failures += err != 0;
+    }
+    assert_true(failures > 20);
+    zt_device_close(&d);
+}
+
+int main(int argc, char **argv)
+{
+    folder = small_model(argc > 1 ? argv[1] : "make_model", "--quant int8");
+    zt_log_set(quiet, NULL);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation_may_fail) };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    small_model_remove(folder);
+    return failed;
+}
