@@ -10,12 +10,13 @@ struct shape {
     enum zt_act act;
 };
 
-// Sums of K products. An output in bf16 is now and then rounded the other way: 4e-4 of them by 2^-8.
+// Sums of K products. An output in bf16 is now and then rounded the other way: 4e-4 of them by 2^-8,
+// and one of the largest (by 2^-6) may be.
 static double limit(enum zt_type out, struct shape s)
 {
     const double pixels = (double)s.h * s.w * (s.up ? 4 : 1);
     const double sum = (4 + 9 * (s.Ca + s.Cb) / 4.0) * CK_U2;
-    return out == ZT_F32 ? sum : 2e-8 + 0x1p-15 / (pixels * s.N);
+    return out == ZT_F32 ? sum : 2e-8 + 0x1p-11 / (pixels * s.N);
 }
 
 static void run_case(ck *c, enum zt_type in, enum zt_type to, struct shape s, int pad)

@@ -61,13 +61,13 @@ static struct experts make_experts(ck *c, enum zt_type type, struct shape s)
 }
 
 // The hidden row differs from the reference's by a few roundings, so now and then it is rounded the other way:
-// I8: 4e-5 of the values move by 1 of about 40 (and one may in a small case); BF16: 5e-5 of them by 2^-8.
+// I8: 4e-5 of the values move by 1 of about 40; BF16: 5e-5 of them by 2^-8. One of the largest may, in a small case.
 static double limit(enum zt_type type, struct shape s)
 {
     if (type == ZT_I8)
-        return 1e-7 + 2.0 / (1600.0 * s.M * s.I);
+        return 1e-7 + 8.0 / (1600.0 * s.M * s.I);
     const double sums = (64 + s.C / 2.0 + s.I / 2.0) * CK_U2;
-    return type == ZT_F32 ? sums : sums + 3e-9 + 0x1p-15 / ((double)s.M * s.I);
+    return type == ZT_F32 ? sums : sums + 3e-9 + 0x1p-12 / ((double)s.M * s.I);
 }
 
 static void run_case(ck *c, enum zt_type type, struct shape s, int pad, bool ties)

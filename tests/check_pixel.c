@@ -30,9 +30,10 @@ static void latents_in(ck *c, enum zt_type to, int h, int w, int C, float limit,
     ck_ready(c);
     c->ref.latents_in(c->one, out.ref, z, limit);
     c->now.latents_in(c->dev, out.now, z, limit);
-    // tanh in f32, of |x| < 3.5 where the sum of exponentials is off by 3 units; bf16: 5e-5 round the other way
+    // tanh in f32, of |x| < 3.5 where the sum of exponentials is off by 3 units; bf16: 5e-5 round the other way,
+    // and one of the largest (by 2^-6) may
     if (limit > 0)
-        ck_compare(c, &out, to == ZT_F32 ? 64 * CK_U2 : 1e-8 + 0x1p-15 / ((double)h * w * C));
+        ck_compare(c, &out, to == ZT_F32 ? 64 * CK_U2 : 1e-8 + 0x1p-11 / ((double)h * w * C));
     else
         ck_exact(c, &out);
     ck_end(c);
