@@ -132,8 +132,9 @@ static void live_keeps_its_clock(void **state)
     assert_int_equal(start(r, (zt_session_params){ .frames = 40 }), 0);
     assert_int_equal(zt_session_wait(r->session), 0);
     const int64_t took = zt_now() - before;
-    // 39 periods from the first packet to the last due; the last is released two periods before that.
-    assert_in_range(took, 37 * 40 * ZT_MS, 45 * 40 * ZT_MS);
+    // 39 periods from the first packet to the last due; the last is released two periods before that. A busy machine
+    // may repeat and drop, and so take longer.
+    assert_in_range(took, 37 * 40 * ZT_MS, 80 * 40 * ZT_MS);
     zt_metrics m;
     zt_session_metrics(r->session, &m);
     uint64_t all = 0;
@@ -141,7 +142,8 @@ static void live_keeps_its_clock(void **state)
         all += m.outcome[i];
     assert_int_equal(all - m.outcome[ZT_DROPPED], r->n);
     for (int i = 1; i < r->n; i++) {
-        assert_int_equal(r->seen[i].due - r->seen[i - 1].due, i > 1 ? (int64_t)(r->seen[i].index - r->seen[i - 1].index) * 40 * ZT_MS : r->seen[i].due - r->seen[i - 1].due);
+        if (i > 1)
+            assert_int_equal(r->seen[i].due - r->seen[i - 1].due, (int64_t)(r->seen[i].index - r->seen[i - 1].index) * 40 * ZT_MS);
         assert_true(r->seen[i].repeated || r->seen[i].sampled >= r->seen[i].due - 80 * ZT_MS);      // nothing stale
     }
     assert_true(fake.merged < 20);              // released later than the frame before is shown: committed alone
@@ -154,6 +156,7 @@ static void mail_is_read_by_the_next_frame_and_the_latest_wins(void **state)
     assert_int_equal(start(r, (zt_session_params){ 0 }), 0);
     while (r->n < 5)
         zt_sleep_until(zt_now() + ZT_MS);
+    const int before = r->n;
     assert_int_equal(zt_session_prompt(r->session, "old sea"), 0);
     assert_int_equal(zt_session_prompt(r->session, "new sea"), 0);
     assert_int_equal(zt_session_control(r->session, 1, 0.25f), 0);
@@ -165,11 +168,12 @@ static void mail_is_read_by_the_next_frame_and_the_latest_wins(void **state)
     assert_int_equal(zt_session_wait(r->session), 0);
     int changed = 0;
     for (int k = 1; k < at + 9; k++) {
-        assert_true(strcmp(fake.frame[k].prompt, "old sea"));
+        if (at <= before + 1)           // else frames may have begun between the two prompts
+            assert_true(strcmp(fake.frame[k].prompt, "old sea"));
         if (!strcmp(fake.frame[k].prompt, "new sea") && strcmp(fake.frame[k - 1].prompt, "new sea"))
             changed = k;
     }
-    assert_in_range(changed, at, at + 3);
+    assert_in_range(changed, before, at + 3);
     assert_string_equal(fake.frame[0].prompt, "mountains");
     assert_true(fake.frame[changed].control[1] == 0.5f && fake.frame[changed - 1].control[1] == 0);
     assert_true(fake.frame[at + 8].control[1] == 0.5f);        // holds until changed
