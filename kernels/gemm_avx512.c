@@ -3,40 +3,11 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
-#include "base/base.h"
 #include "kernels/gemm_avx512.h"
-
-#define INLINE static inline __attribute__((always_inline))
-
-static int row_units(enum zt_type type, int K)
-{
-    const int P = 4 / (int)zt_type_bytes(type);
-    return (K + P - 1) / P;
-}
-
-static size_t quad_units(enum zt_type type, int K)
-{
-    return ((size_t)row_units(type, K) + 15) / 16 * 16 * 4;
-}
-
-size_t zt_rows_bytes(enum zt_type type, int K, int rows)
-{
-    const size_t quads = ((size_t)rows + 3) / 4;
-    return (quads * (quad_units(type, K) + 8) * 4 + 63) / 64 * 64;
-}
-
-zt_rows zt_rows_at(void *memory, enum zt_type type, int K, int rows)
-{
-    const size_t quads = ((size_t)rows + 3) / 4;
-    zt_rows r = { .type = type, .K = K, .units = row_units(type, K), .quad = (int)quad_units(type, K) };
-    r.a = memory;
-    r.scale = (float *)(r.a + quads * (size_t)r.quad);
-    r.start = (int32_t *)(r.scale + quads * 4);
-    return r;
-}
+#include "kernels/lanes_avx512.h"
 
 // Each 128-bit lane of z[0..4) as a 4x4 matrix of units, transposed.
-INLINE void transpose_units(__m512i z[4])
+ZT_INLINE void transpose_units(__m512i z[4])
 {
     const __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpackhi_epi32(z[0], z[1]);
     const __m512i c = _mm512_unpacklo_epi32(z[2], z[3]), d = _mm512_unpackhi_epi32(z[2], z[3]);
@@ -47,32 +18,35 @@ INLINE void transpose_units(__m512i z[4])
 }
 
 // z[0..4) as a 4x4 matrix of 128-bit lanes, transposed.
-INLINE void transpose_lanes(__m512i z[4])
+ZT_INLINE void transpose_lanes(__m512i z[4])
 {
-    const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44), b = _mm512_shuffle_i32x4(z[0], z[1], 0xee);
-    const __m512i c = _mm512_shuffle_i32x4(z[2], z[3], 0x44), d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
+    const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44);
+    const __m512i b = _mm512_shuffle_i32x4(z[0], z[1], 0xee);
+    const __m512i c = _mm512_shuffle_i32x4(z[2], z[3], 0x44);
+    const __m512i d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
     z[0] = _mm512_shuffle_i32x4(a, c, 0x88);
     z[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
     z[2] = _mm512_shuffle_i32x4(b, d, 0x88);
     z[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
-INLINE __mmask16 left(int n)
+// The first n of 16 lanes; n may be anything.
+ZT_INLINE __mmask16 first(int n)
 {
-    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+    return n > 0 ? zt_first(n) : 0;
 }
 
 // 16 units of a row from element k on
-INLINE __m512i round_units(const bool bf16, const float *x, int k, int K)
+ZT_INLINE __m512i round_units(const bool bf16, const float *x, int k, int K)
 {
-    const __m512 lo = _mm512_maskz_loadu_ps(left(K - k), x + k);
+    const __m512 lo = _mm512_maskz_loadu_ps(first(K - k), x + k);
     if (!bf16)
         return _mm512_castps_si512(lo);
-    const __m512 hi = _mm512_maskz_loadu_ps(left(K - k - 16), x + k + 16);
+    const __m512 hi = _mm512_maskz_loadu_ps(first(K - k - 16), x + k + 16);
     return (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
 }
 
-INLINE void pack_quad(const bool bf16, int32_t *a, const float *const x[4], int K)
+ZT_INLINE void pack_quad(const bool bf16, int32_t *a, const float *const x[4], int K)
 {
     for (int k = 0; k < K; k += bf16 ? 32 : 16, a += 64) {
         __m512i z[4];
@@ -95,17 +69,18 @@ static float largest(const float *x, int K)
         m1 = _mm512_range_ps(m1, _mm512_loadu_ps(x + k + 16), ABSOLUTE);
     }
     for (; k < K; k += 16)
-        m0 = _mm512_range_ps(m0, _mm512_maskz_loadu_ps(left(K - k), x + k), ABSOLUTE);
+        m0 = _mm512_range_ps(m0, _mm512_maskz_loadu_ps(first(K - k), x + k), ABSOLUTE);
     return _mm512_reduce_max_ps(_mm512_max_ps(m0, m1));
 }
 
-// 64 values as bytes; their order is what the packs make of it: unit u of lane l holds elements 16 u + 4 l ...
-INLINE __m512i quantise_64(const float *x, __m512 s, int n)
+// 64 values as bytes, in the order that the packs make of it: unit u of lane l holds elements
+// 16 u + 4 l and so on.
+ZT_INLINE __m512i quantise_64(const float *x, __m512 s, int n)
 {
     __m512i q[4];
     for (int i = 0; i < 4; i++) {
-        const __m512 v = n >= 64 ? _mm512_loadu_ps(x + 16 * i) : _mm512_maskz_loadu_ps(left(n - 16 * i), x + 16 * i);
-        q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(v, s));
+        const __mmask16 k = n >= 64 ? 0xffff : first(n - 16 * i);
+        q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + 16 * i), s));
     }
     return _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
 }
@@ -131,12 +106,14 @@ static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float 
             sum = _mm512_dpbusd_epi32(sum, ones, z[i]);
         }
     }
-    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
-    const __m128i rows = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum),
+                                          _mm512_extracti64x4_epi64(sum, 1));
+    const __m128i rows = _mm_add_epi32(_mm256_castsi256_si128(half),
+                                       _mm256_extracti128_si256(half, 1));
     _mm_storeu_si128((__m128i *)start, _mm_mullo_epi32(rows, _mm_set1_epi32(-128)));
 }
 
-void zt_rows_pack(const zt_rows *r, const float *const *x, int n)
+void zt_pack_avx512(const zt_rows *r, const float *const *x, int n)
 {
     for (int m = 0; m < n; m += 4) {
         const float *row[4];
@@ -152,8 +129,8 @@ void zt_rows_pack(const zt_rows *r, const float *const *x, int n)
     }
 }
 
-// c += w * (*a in every lane). In asm, because gcc 12 spills the sums when it schedules these itself.
-INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, const int32_t *a)
+// c += w * (*a in every lane). In asm, because gcc 12 spills the sums when it schedules these.
+ZT_INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, const int32_t *a)
 {
     if (type == ZT_I8)
         __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(c) : "v"(w), "m"(*a));
@@ -165,8 +142,8 @@ INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, const
 }
 
 // The sums of a tile as floats
-INLINE void store_tile(const enum zt_type type, const int R, const int C, float *y, int64_t step, const zt_rows *x,
-                       int quad, const zt_matrix *w, int panel, __m512i c[][2])
+ZT_INLINE void store_tile(const enum zt_type type, const int R, const int C, float *y, int64_t step,
+                          const zt_rows *x, int quad, const zt_matrix *w, int panel, __m512i c[][2])
 {
 #pragma GCC unroll 2
     for (int j = 0; j < C; j++) {
@@ -185,8 +162,8 @@ INLINE void store_tile(const enum zt_type type, const int R, const int C, float 
     }
 }
 
-INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, int64_t step, const zt_rows *x, int quad,
-                 const zt_matrix *w, int panel)
+ZT_INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, int64_t step,
+                    const zt_rows *x, int quad, const zt_matrix *w, int panel)
 {
     const int units = x->units;
     const int32_t *a0 = x->a + (size_t)quad * x->quad;
@@ -197,7 +174,7 @@ INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, in
     __m512i c[12][2];
 #pragma GCC unroll 12
     for (int r = 0; r < 4 * Q; r++)
-        c[r][0] = c[r][1] = type == ZT_I8 ? _mm512_set1_epi32(x->start[quad * 4 + r]) : _mm512_setzero_si512();
+        c[r][0] = c[r][1] = _mm512_set1_epi32(type == ZT_I8 ? x->start[quad * 4 + r] : 0);
 
     for (int u = 0; u < units; u++) {
         const __m512i v0 = _mm512_load_si512(w0), v1 = C > 1 ? _mm512_load_si512(w1) : v0;
@@ -214,8 +191,8 @@ INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, in
     store_tile(type, 4 * Q, C, y, step, x, quad, w, panel, c);
 }
 
-INLINE void tile_type(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad, int quads,
-                      const zt_matrix *w, int panel, int panels)
+ZT_INLINE void multiply(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad,
+                        int quads, const zt_matrix *w, int panel, int panels)
 {
     switch (quads * 2 + panels) {
     case 3: tile(type, 1, 1, y, step, r, quad, w, panel); break;
@@ -227,13 +204,13 @@ INLINE void tile_type(const enum zt_type type, float *y, int64_t step, const zt_
     }
 }
 
-void zt_tile_multiply(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w, int panel,
-                      int panels)
+void zt_multiply_avx512(float *y, int64_t step, const zt_rows *r, int quad, int quads,
+                        const zt_matrix *w, int panel, int panels)
 {
     if (r->type == ZT_I8)
-        tile_type(ZT_I8, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_I8, y, step, r, quad, quads, w, panel, panels);
     else if (r->type == ZT_BF16)
-        tile_type(ZT_BF16, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_BF16, y, step, r, quad, quads, w, panel, panels);
     else
-        tile_type(ZT_F32, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_F32, y, step, r, quad, quads, w, panel, panels);
 }

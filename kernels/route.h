@@ -19,8 +19,8 @@ static inline int zt_route_best(const float *v, int n)
     return b;
 }
 
-// -infinity to the experts of all but the `limited` best groups. A group's score is the sum of its two best when there
-// is a selection bias, its best when there is none.
+// -infinity to the experts of all but the `limited` best groups. A group's score is the sum of its
+// two best when there is a selection bias, its best when there is none.
 static inline void zt_route_limit(const zt_moe *w, float *s)
 {
     const int size = w->E / w->groups;
