@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files that are whole or called .part, at a constant rate, in the right colours; and what is refused.
-#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sys/resource.h>
@@ -60,6 +59,8 @@ static void a_file_has_its_name_only_when_it_is_whole(void **state)
     for (size_t i = 0; i < ZT_LEN(names); i++) {
         const char *name = names[i];
         char part[64];
+        if (!strstr(name, "y4m") && !can_encode())
+            continue;
         snprintf(part, sizeof(part), "%s.part", name);
         zt_stream_params p = params(path(name));
         zt_stream *s;
@@ -98,6 +99,8 @@ static void what_exists_is_not_touched(void **state)
     static const char *const names[] = { "old.mp4", "old.y4m", "old%02d.png" }, *const there[] = { "old.mp4", "old.y4m",
                                                                                                      "old07.png" };
     for (size_t i = 0; i < ZT_LEN(names); i++) {
+        if (!strstr(names[i], "y4m") && !can_encode())
+            continue;
         write_text(there[i], "precious");
         zt_stream_params p = params(path(names[i]));
         assert_int_equal(stream_all(&p, 9), -EEXIST);
@@ -276,6 +279,8 @@ static void a_full_disk_leaves_the_part(void **state)
     static const char *const names[] = { "full.mkv", "full.y4m" };
     for (size_t i = 0; i < ZT_LEN(names); i++) {
         zt_stream_params p = params(path(names[i]));
+        if (!i && !can_encode())
+            continue;
         p.codec = i ? NULL : "ffv1";
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
         const int logged = errors, err = stream_all(&p, 60);
@@ -340,7 +345,7 @@ static void a_place_that_fails_is_left_out(void **state)
 static void nothing_in_nothing_out(void **state)
 {
     zt_stream_params p = params(path("none.mp4"));
-    assert_int_equal(stream_all(&p, 0), -ENODATA);
+    assert_int_equal(stream_all(&p, 0), can_encode() ? -ENODATA : -ENOSYS);
     assert_false(exists("none.mp4"));
     p.url = path("none.y4m");
     assert_int_equal(stream_all(&p, 0), 0);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stream's thread: the live queue and the patient one, key frames on demand, bitrate, what packets carry.
-#include <errno.h>
-
 #include "base/base.h"
 #include "base/queue.h"
 #include "tests/streams.h"
