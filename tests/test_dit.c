@@ -109,6 +109,28 @@ static void chunks_packed_equal_chunks_alone(void **state)
     }
 }
 
+// A commit leaves out what nobody needs of the last block; its keys and values are those of a whole pass.
+static void commits_leave_the_keys_of_a_whole_pass(void **state)
+{
+    zt_device *d;
+    zt_model *m;
+    static struct chunk a, b;
+    open_both(&d, &m, ZT_PRECISION_BF16);
+    chunk_init(&a, m, 1, 3, 8, 12);
+    chunk_init(&b, m, 1, 3, 8, 12);
+    zt_segment s = segment(&a);
+    run(m, &s, 1);
+    s = segment(&b);
+    s.commit = true;
+    run(m, &s, 1);
+    assert_memory_equal(a.cache.memory, b.cache.memory, (size_t)a.cache.bytes);
+    assert_true(b.v[0][0] == 0 && b.v[2][PLANES / 2] == 0);
+    chunk_finish(&a, m);
+    chunk_finish(&b, m);
+    zt_model_close(&m);
+    zt_device_close(&d);
+}
+
 static double distance(enum zt_precision p)
 {
     static struct chunk a[2];
@@ -166,6 +188,7 @@ int main(int argc, char **argv)
     model_path = argc > 1 ? argv[1] : "tests/golden/causal-window-sink";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_packed_equal_chunks_alone),
+        cmocka_unit_test(commits_leave_the_keys_of_a_whole_pass),
         cmocka_unit_test(shorter_arithmetic_stays_close),
         cmocka_unit_test(window_lists_the_sink_and_the_latest),
     };

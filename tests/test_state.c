@@ -238,7 +238,8 @@ static void slices_equal_whole_passes(void **state)
     zt_state_begin(b);
     const zt_job job = { b, ZT_DENOISE, 1000, 0 };
     assert_int_equal(zt_model_pass(m, &job, 1, 0, 1), 0);
-    zt_state *late = new_state(m, 7);                   // sessions come and begin between two slices
+    zt_state *late = NULL;                              // sessions come and begin between two slices, larger ones too
+    assert_int_equal(zt_state_create(&late, m, 320, 192, 7), 0);
     zt_state_prompt(other, "volcano", NULL, 0);
     zt_state_begin(other);
     assert_int_equal(zt_model_pass(m, &job, 1, 1, 2), 0);
@@ -335,34 +336,74 @@ static void levels_and_precisions_agree(void **state)
     assert_true(level_distance("c", ZT_PRECISION_F32, ZT_PRECISION_INT8) < 0.1);
 }
 
-// The picture follows the latents and the frame before; another order gives other pictures.
-static void decoder_remembers_the_frame_before(void **state)
+static void pattern(float *x, size_t n, int kind)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)((int)(i * (size_t)(7 + 4 * kind) % 13) - 6) / 4;
+}
+
+// What a frame leaves in the cache is its clean latent alone: neither the noise nor the steps that led there.
+static void commits_replace_what_denoising_left(void **state)
 {
     zt_device *d = open_device(NULL, 1);
     zt_model *m = open_model(d, int8_model, ZT_PRECISION_DEFAULT);
-    zt_state *s = new_state(m, 1), *other = new_state(m, 1);
-    const size_t n = floats(s), pixels = 3 * 96 * 64;
-    float *const x0 = calloc(n, sizeof(float)), *const a = calloc(pixels, sizeof(float)), *const b = calloc(pixels, sizeof(float));
-    const zt_tensor to = zt_tensor_4d(a, ZT_F32, 1, 3, 64, 96), again = zt_tensor_4d(b, ZT_F32, 1, 3, 64, 96);
-    for (size_t i = 0; i < n; i++)
-        x0[i] = (float)((int)(i * 7 % 13) - 6) / 4;
-    zt_state_begin(s);
-    zt_state_put(s, x0);
-    assert_memory_equal(zt_state_x0(s).data, x0, n * sizeof(float));
-    zt_state_decode(s, to);
-    zt_state_begin(other);
-    zt_state_put(other, x0);
-    zt_state_decode(other, again);
-    assert_memory_equal(a, b, pixels * sizeof(float));
-    zt_state_decode(other, again);                      // the same latent, but now there is a frame before
-    assert_memory_not_equal(a, b, pixels * sizeof(float));
-    for (size_t i = 0; i < pixels; i++)
-        assert_true(a[i] >= -1 && a[i] <= 1 && b[i] >= -1 && b[i] <= 1);
+    zt_state *a = new_state(m, 1), *b = new_state(m, 1);
+    float *const x0 = calloc(floats(a), sizeof(float));
+    for (int k = 0; k < 3; k++) {
+        pattern(x0, floats(a), k);
+        zt_state_begin(a);
+        zt_state_begin(b);
+        pass(m, a, ZT_DENOISE, 1000, 500);              // b has no keys of this frame before it commits
+        zt_state_put(a, x0);
+        zt_state_put(b, x0);
+        pass(m, a, ZT_COMMIT, 0, 0);
+        pass(m, b, ZT_COMMIT, 0, 0);
+    }
+    zt_state_begin(a);
+    zt_state_begin(b);
+    pass(m, a, ZT_DENOISE, 1000, 0);
+    pass(m, b, ZT_DENOISE, 1000, 0);
+    assert_int_equal(hash_x0(a), hash_x0(b));
     free(x0);
-    free(a);
-    free(b);
+    zt_state_destroy(&a);
+    zt_state_destroy(&b);
+    zt_model_close(&m);
+    zt_device_close(&d);
+}
+
+// Decodes the patterns named, as one stream; rgb holds the last picture.
+static void decode_stream(zt_model *m, const char *kinds, float *rgb)
+{
+    zt_state *s = new_state(m, 1);
+    float *const x0 = calloc(floats(s), sizeof(float));
+    for (; *kinds; kinds++) {
+        pattern(x0, floats(s), *kinds - '0');
+        zt_state_begin(s);
+        zt_state_put(s, x0);
+        assert_memory_equal(zt_state_x0(s).data, x0, floats(s) * sizeof(float));
+        zt_state_decode(s, zt_tensor_4d(rgb, ZT_F32, 1, 3, 64, 96));
+        pass(m, s, ZT_COMMIT, 0, 0);
+    }
+    free(x0);
     zt_state_destroy(&s);
-    zt_state_destroy(&other);
+}
+
+// A picture depends on its latent and on the frames before, and on nothing else.
+static void decoder_remembers_the_frame_before(void **state)
+{
+    enum { PIXELS = 3 * 96 * 64 };
+    static float x[PIXELS], y[PIXELS];
+    zt_device *d = open_device(NULL, 1);
+    zt_model *m = open_model(d, int8_model, ZT_PRECISION_DEFAULT);
+    decode_stream(m, "01", x);
+    decode_stream(m, "01", y);
+    assert_memory_equal(x, y, sizeof(x));
+    decode_stream(m, "11", y);
+    assert_memory_not_equal(x, y, sizeof(x));
+    decode_stream(m, "1", x);
+    assert_memory_not_equal(x, y, sizeof(x));
+    for (int i = 0; i < PIXELS; i++)
+        assert_true(x[i] >= -1 && x[i] <= 1 && y[i] >= -1 && y[i] <= 1);
     zt_model_close(&m);
     zt_device_close(&d);
 }
@@ -423,6 +464,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(seeds_decide_the_frames),
         cmocka_unit_test(a_smaller_window_equals_a_model_of_that_window),
         cmocka_unit_test(levels_and_precisions_agree),
+        cmocka_unit_test(commits_replace_what_denoising_left),
         cmocka_unit_test(decoder_remembers_the_frame_before),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(a_model_says_what_it_is),
