@@ -310,7 +310,7 @@ static int config_value(parser *p, const cJSON *item)
     return -1;
 }
 
-static int parse_config(parser *p)
+static int parse_config(parser *p, zt_common *common)
 {
     if (!p->config)
         return -1;
@@ -339,9 +339,10 @@ static int parse_config(parser *p)
     code = -1;
     for (const cJSON *item = root->child; item && code < 0; item = item->next)
         code = config_value(p, item);
+    common->config = root;
 out:
-    if (code >= 0)
-        cJSON_Delete(root);         // else options point into it, as long as the process lives
+    if (code >= 0 && root != common->config)
+        cJSON_Delete(root);
     free(text);
     fclose(f);
     return code;
@@ -400,7 +401,7 @@ int zt_options_parse(const zt_program *program, int argc, char **argv, zt_common
     p.given[find_name(&p, "help", 4)] = p.given[find_name(&p, "version", 7)] = true;
     code = parse_environment(&p);
     if (code < 0)
-        code = parse_config(&p);
+        code = parse_config(&p, common);
     if (code >= 0)
         return code;
     zt_log_json(common->log_format);

@@ -48,6 +48,7 @@ typedef struct zt_common {
     int64_t threads;                // 0: as many as there are CPUs
     bool    quiet, verbose;
     int     log_format;             // 0: text, 1: json
+    void   *config;                 // what strings from --config point into, as long as the process lives
 } zt_common;
 
 // Flags before environment before --config before defaults. Sets the log's level and format.
