@@ -30,12 +30,13 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
 void  __libc_free(void *p);
-void *malloc(size_t n);
-void *calloc(size_t n, size_t size);
-void *realloc(void *p, size_t n);
-void *aligned_alloc(size_t alignment, size_t n);
-int   posix_memalign(void **out, size_t alignment, size_t n);
-void  free(void *p);
+#define EVERYWHERE __attribute__((visibility("default")))      // the C library's calls come here, too
+EVERYWHERE void *malloc(size_t n);
+EVERYWHERE void *calloc(size_t n, size_t size);
+EVERYWHERE void *realloc(void *p, size_t n);
+EVERYWHERE void *aligned_alloc(size_t alignment, size_t n);
+EVERYWHERE int   posix_memalign(void **out, size_t alignment, size_t n);
+EVERYWHERE void  free(void *p);
 
 static void *counted(void *p)
 {
