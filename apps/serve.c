@@ -272,7 +272,7 @@ static void say_where(const serve *s, const address *http, const address *rtsp)
     if (s->rtsp)
         at += (size_t)snprintf(text, sizeof(text), "rtsp://%s:%d/live ", rtsp->host, zt_rtsp_server_port(s->rtsp));
     if (s->http)
-        snprintf(text + at, sizeof(text) - at, "http://%s:%d/", http->host, zt_http_port(s->http));
+        snprintf(text + at, sizeof(text) - at, "http://%s:%d/", http->host, zt_servers_http_port(s->http));
     if (!s->common.quiet && !getenv("ZOETROPE_LOG") && !s->common.verbose)
         zt_log_level(ZT_LOG_INFO);
     zt_info("serving %s", text);

@@ -13,7 +13,7 @@ int zt_servers_open_http(zt_http **out, const zt_http_params *p)
     return zt_http_open(out, p);
 #else
     (void)out, (void)p;
-    zt_error("http: built without libsoup 3 (Debian: libsoup-3.0-dev), --listen off");
+    zt_error("http: built without libsoup 3 (Debian: libsoup-3.0-dev), use --listen off");
     return -ENOSYS;
 #endif
 }
@@ -24,5 +24,15 @@ void zt_servers_close_http(zt_http **h)
     zt_http_close(h);
 #else
     (void)h;
+#endif
+}
+
+int zt_servers_http_port(const zt_http *h)
+{
+#if HAVE_HTTP
+    return zt_http_port(h);
+#else
+    (void)h;
+    return 0;
 #endif
 }
