@@ -207,10 +207,7 @@ static int open_rtsp(serve *s, const address *rtsp)
 {
     if (rtsp->port < 0)
         return 0;
-    const int err = zt_rtsp_server_open(&s->rtsp, rtsp->host, rtsp->port);
-    if (err == -EADDRINUSE)
-        zt_error("rtsp: port %d is in use", rtsp->port);
-    return err < 0 ? ZT_EXIT_UNAVAILABLE : 0;
+    return zt_rtsp_server_open(&s->rtsp, rtsp->host, rtsp->port) < 0 ? ZT_EXIT_UNAVAILABLE : 0;
 }
 
 // Last: its thread reads what the others have made.
@@ -245,7 +242,7 @@ static int open_session(serve *s)
     const int err = zt_session_create(&s->session, s->setup.engine, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
-    if (!s->reported)
+    if (s->prompt && !s->reported)
         zt_setup_report_prompt(&s->setup, s->session);
     s->reported = true;
     return 0;
@@ -270,9 +267,9 @@ static void say_where(const serve *s, const address *http, const address *rtsp)
     char text[256] = "";
     size_t at = 0;
     if (s->rtsp)
-        at += (size_t)snprintf(text, sizeof(text), "rtsp://%s:%d/live ", rtsp->host, zt_rtsp_server_port(s->rtsp));
+        at += (size_t)snprintf(text, sizeof(text), "rtsp://%s:%d/live", rtsp->host, zt_rtsp_server_port(s->rtsp));
     if (s->http)
-        snprintf(text + at, sizeof(text) - at, "http://%s:%d/", http->host, zt_servers_http_port(s->http));
+        snprintf(text + at, sizeof(text) - at, "%shttp://%s:%d/", at ? " " : "", http->host, zt_servers_http_port(s->http));
     if (!s->common.quiet && !getenv("ZOETROPE_LOG") && !s->common.verbose)
         zt_log_level(ZT_LOG_INFO);
     zt_info("serving %s", text);
