@@ -19,11 +19,12 @@
 
 static const struct {
     const char *suffix, *muxer;
+    bool        seeks;      // goes back to write what it knows at the end only
 } muxers[] = {
-    { ".mp4", "mp4" },
+    { ".mp4", "mp4", true },
     { ".mkv", "matroska" },
     { ".webm", "webm" },
-    { ".mov", "mov" },
+    { ".mov", "mov", true },
 };
 
 typedef struct file {
@@ -32,6 +33,7 @@ typedef struct file {
     AVFormatContext *mux;
     AVPacket        *packet;
     int              fps;
+    bool             seeks;
     bool             started;
     uint64_t         first;     // index of the first packet: time 0
 } file;
@@ -85,6 +87,7 @@ static int open_mux(file *t, const zt_transport_params *p)
         const size_t n = strlen(muxers[i].suffix);
         if (length >= n && !strcasecmp(p->url + length - n, muxers[i].suffix))
             muxer = muxers[i].muxer;
+        t->seeks = muxer && muxers[i].seeks;
     }
     int err = avformat_alloc_output_context2(&t->mux, NULL, muxer, NULL);
     if (err < 0)
@@ -111,10 +114,14 @@ static int open_mux(file *t, const zt_transport_params *p)
 
 static int open_io(file *t)
 {
+    const bool seekable = lseek(t->part.fd, 0, SEEK_CUR) >= 0;
+    if (t->seeks && !seekable) {
+        zt_error("cannot write %s: a pipe cannot hold %s, use .mkv or .y4m", t->part.name, t->mux->oformat->name);
+        return -EINVAL;
+    }
     uint8_t *buffer = av_malloc(BUFFER);
     if (!buffer)
         return -ENOMEM;
-    const bool seekable = lseek(t->part.fd, 0, SEEK_CUR) >= 0;
     t->mux->pb = avio_alloc_context(buffer, BUFFER, 1, t, NULL, on_write, seekable ? on_seek : NULL);
     if (!t->mux->pb) {
         av_free(buffer);

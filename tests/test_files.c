@@ -317,6 +317,17 @@ static void a_pipe_whose_reader_leaves_gives_epipe(void **state)
     assert_false(exists("pipe.y4m.part"));
 }
 
+static void a_pipe_cannot_hold_mp4(void **state)
+{
+    if (!can_encode())
+        skip();
+    assert_int_equal(mkfifo(path("pipe.mp4"), 0600), 0);
+    const int reader = open(path("pipe.mp4"), O_RDONLY | O_NONBLOCK);
+    zt_stream_params p = params(path("pipe.mp4"));
+    assert_int_equal(stream_all(&p, 1), -EINVAL);
+    close(reader);
+}
+
 static void one_encoding_goes_to_several_places(void **state)
 {
     need_ffmpeg();
@@ -367,6 +378,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(a_full_disk_leaves_the_part),
         cmocka_unit_test(a_pipe_whose_reader_leaves_gives_epipe),
+        cmocka_unit_test(a_pipe_cannot_hold_mp4),
         cmocka_unit_test(one_encoding_goes_to_several_places),
         cmocka_unit_test(a_place_that_fails_is_left_out),
         cmocka_unit_test(nothing_in_nothing_out),
