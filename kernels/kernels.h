@@ -42,7 +42,7 @@ typedef struct zt_matrix {
     enum zt_type type;      // ZT_F32, ZT_BF16, ZT_I8
     int          N, K;      // out, in
     const void  *data;      // 64-byte aligned
-    const float *scale;     // [N16], I8 only: w = (stored - 128) * scale
+    const float *scale;     // [N16], I8 only: w = (stored - 128) * scale; finite beyond N
     const float *bias;      // [N16] or NULL
 } zt_matrix;
 
@@ -72,6 +72,7 @@ typedef struct zt_epilogue {
     int64_t        gate_step;
     const int32_t *row;         // [M], values in [0, S)
 } zt_epilogue;
+// e is never NULL; { 0 } stores y.
 typedef void zt_linear_fn(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_matrix *w, const zt_epilogue *e);
 
 // out[m][c] = (x[m][c] - mean) / sqrt(var + eps) * scale[row[m]][c] + shift[row[m]][c]     biased variance
