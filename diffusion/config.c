@@ -295,6 +295,8 @@ static bool read_other(reader *r, const char *key, bool *known)
         c->sampler = choice ? ZT_RENOISE : ZT_EULER;
         return ok;
     }
+    if (strcmp(key, "previous_shifts") == 0)
+        return zt_json_bool(&r->j, &c->previous_shifts);
     if (strcmp(key, "step_embed") == 0)
         return zt_json_bool(&r->j, &c->step_embed);
     if (strcmp(key, "name") == 0)
@@ -386,7 +388,9 @@ static bool check(reader *r)
     }
     if (c->freq_dim % 2)
         return refuse(r, "freq_dim", "is odd");
-    if (c->previous && c->in_dim != (1 + c->previous) * c->out_dim + c->previous)
+    if (c->previous_shifts && !c->previous)
+        return refuse(r, "previous_shifts", "needs previous_frames");
+    if (c->previous && c->in_dim != (1 + c->previous + (c->previous_shifts ? 4 : 0)) * c->out_dim + c->previous)
         return refuse(r, "in_dim", "does not fit out_dim and previous_frames");
     if (!c->previous && c->in_dim != c->out_dim)
         return refuse(r, "in_dim", "differs from out_dim: not a text-to-video model");

@@ -53,6 +53,7 @@ typedef struct zt_config {
     bool  softmax;              // score_func
     float route_scale;          // (1)
     int   previous;             // latents before, joined to the input
+    bool  previous_shifts;      // and the last one moved by a pixel each way
     int   chunk_frames;         // (3, as the Wan family has it; 1 with previous latents)
     int   window_frames;        // (21), sink and own frames included
     int   sink_frames;

@@ -23,7 +23,8 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
         size_t floats;
     } list[] = {
         { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
-        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim }, { &k->angle, M * (d / (size_t)c->heads) },
+        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim },
+        { &k->moved, c->previous_shifts ? M * 4 * (size_t)c->out_dim : 0 }, { &k->angle, M * (d / (size_t)c->heads) },
         { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
         { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d }, { &k->modulation, S * 6 * d },
     };
@@ -111,6 +112,28 @@ static int tokens(const zt_segment *s)
     return s->h / 2 * (s->w / 2);
 }
 
+// out[c][y][x] = in[c][y + dy][x + dx], 0 outside; [C][h][w]
+static void move(float *out, const float *in, int C, int h, int w, int dy, int dx)
+{
+    memset(out, 0, sizeof(float) * (size_t)C * (size_t)h * (size_t)w);
+    const int x0 = dx < 0 ? -dx : 0, n = w - (dx < 0 ? -dx : dx);
+    for (int i = 0; i < C * h; i++) {
+        const int from = i % h + dy;
+        if (from >= 0 && from < h)
+            memcpy(out + i * w + x0, in + (i + dy) * w + x0 + dx, sizeof(float) * (size_t)n);
+    }
+}
+
+// Patches of the last latent moved by a pixel each way, after everything else.
+static void moved_in(zt_dit *t, const zt_segment *s, const float *latent, zt_tensor in)
+{
+    const int C = t->c->out_dim, p = t->c->previous;
+    for (int i = 0; i < 4; i++) {
+        move(t->work.moved, latent, C, s->h, s->w, i / 2 * 2 - 1, i % 2 * 2 - 1);
+        t->d->k.patchify(t->d, in, zt_tensor_4d(t->work.moved, ZT_F32, 1, C, s->h, s->w), (1 + p + i) * C + p);
+    }
+}
+
 // Patches, angles and times of one frame whose tokens begin at row m.
 static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
 {
@@ -123,6 +146,8 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
         t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->latent[p], ZT_F32, 1, C, s->h, s->w), p * C);
     for (int p = 0; p < c->previous; p++)
         t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->mask[p], ZT_F32, 1, 1, s->h, s->w), (1 + c->previous) * C + p);
+    if (c->previous_shifts)
+        moved_in(t, s, f->latent[1], in);
     zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
     for (int j = 0; j < T; j++)
         k->row[m + j] = row;

@@ -55,6 +55,7 @@ typedef struct zt_work {
     int64_t  bytes;
     int      M, S;
     float   *in, *x, *y, *qkv, *hidden, *out;       // [M][4 in], [M][d], [M][d], [M][3d], [M][ffn], [M][4 out]
+    float   *moved;                                 // [M][4 out]: a latent moved by a pixel
     float   *angle;                                 // [M][D/2][2]
     int32_t *row;                                   // [M]: frame of the token
     float   *wave, *control, *e, *e_silu, *mlp, *e0, *modulation;      // [S][...]
