@@ -12,8 +12,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = {
-    "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 50, "out_dim": 16,
-    "previous_frames": 2, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
+    "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
+    "previous_frames": 2, "previous_shifts": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
 }
 
@@ -74,6 +74,13 @@ def swiglu(a, b):
     return F.silu(a) * b
 
 
+def shifts(z):
+    """Latents [..., 16, h, w] -> [..., 64, h, w]: moved by one pixel, copy (a, b) at (y, x) is z at (y + a, x + b), 0 outside."""
+    wide = F.pad(z, (1, 1, 1, 1))
+    h, w = z.shape[-2:]
+    return torch.cat([wide[..., 1 + a:1 + a + h, 1 + b:1 + b + w] for a in (-1, 1) for b in (-1, 1)], -3)
+
+
 def compile_pieces():
     """Fuses the element-wise formulas above where this PyTorch can (2.x with a C++ compiler); about a sixth faster."""
     if hasattr(torch, "compile") and not hasattr(swiglu, "_torchdynamo_orig_callable"):
@@ -81,17 +88,52 @@ def compile_pieces():
             globals()[f.__name__] = torch.compile(f, dynamic=True if f is swiglu else None)
 
 
-class Permute(torch.autograd.Function):
-    """Rows in another order; the backward pass is the inverse order, so nothing is scattered."""
+ROOM = 64       # experts' rows are padded to multiples: few shapes, so that the matrix library makes each kernel once
+
+
+def padded_order(slot, counts):
+    """Rows sorted by expert, each expert's padded: source row of each place (len(slot) where there is none), place of each row, rooms."""
+    n = len(slot)
+    order = torch.argsort(slot, stable=True)
+    rooms = (counts + ROOM - 1).div(ROOM, rounding_mode="floor") * ROOM
+    gap = (rooms.cumsum(0) - rooms) - (counts.cumsum(0) - counts)
+    place = torch.arange(n, device=slot.device) + gap[slot[order]]
+    rooms = rooms.tolist()
+    perm = torch.full((sum(rooms),), n, device=slot.device)
+    perm[place] = order
+    inverse = torch.empty_like(order)
+    inverse[order] = place
+    return perm, inverse, rooms
+
+
+def spread(x, perm):
+    return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, perm)
+
+
+class Spread(torch.autograd.Function):
+    """Rows to their places, zeros between; nothing is scattered in either direction."""
 
     @staticmethod
     def forward(ctx, x, perm, inverse):
         ctx.save_for_backward(inverse)
-        return x.index_select(0, perm)
+        return spread(x, perm)
 
     @staticmethod
     def backward(ctx, g):
         return g.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class Collect(torch.autograd.Function):
+    """The way back."""
+
+    @staticmethod
+    def forward(ctx, x, perm, inverse):
+        ctx.save_for_backward(perm)
+        return x.index_select(0, inverse)
+
+    @staticmethod
+    def backward(ctx, g):
+        return spread(g, ctx.saved_tensors[0]), None, None
 
 
 class SelfAttention(nn.Module):
@@ -182,17 +224,15 @@ class Experts(nn.Module):
         g = s.gather(-1, chosen)
         g = g / g.sum(-1, keepdim=True)
         slot = chosen.flatten()
-        perm = torch.argsort(slot, stable=True)
-        inverse = torch.empty_like(perm)
-        inverse[perm] = torch.arange(len(perm), device=perm.device)
         counts = torch.bincount(slot, minlength=self.n)
         if self.training:
             self.load += counts / len(slot)
+        perm, inverse, rooms = padded_order(slot, counts)
         many = x[:, None].expand(-1, top_k, -1).flatten(0, 1)
-        rows = Permute.apply(many, perm, inverse).split(counts.tolist())
+        rows = Spread.apply(many, perm, inverse).split(rooms)
         out = [F.linear(swiglu(F.linear(r, a), F.linear(r, b)), c)
                for r, a, b, c in zip(rows, self.w1.unbind(), self.w3.unbind(), self.w2.unbind())]
-        out = Permute.apply(torch.cat(out), inverse, perm).unflatten(0, (-1, top_k))
+        out = Collect.apply(torch.cat(out), perm, inverse).unflatten(0, (-1, top_k))
         y = F.linear(swiglu(F.linear(x, self.s1), F.linear(x, self.s3)), self.s2)
         return (y + (out * g[..., None].to(out.dtype)).sum(1)).view(shape)
 
@@ -289,12 +329,13 @@ class Flyover(nn.Module):
         return [u[:, None] for u in self.tables[key]]                                      # [F, 1, T, 1, hd / 2]
 
     def embed(self, x, previous):
-        """Noisy latents [B, F, C, 16, h, w] and previous ones [B, F, C, 2, 16, h, w] (None where missing is NaN) -> tokens."""
+        """Noisy latents [B, F, C, 16, h, w] and previous ones [B, F, C, 2, 16, h, w] (NaN where missing) -> tokens."""
         gone = torch.isnan(previous[..., :1, :, :])                                        # [B, F, C, 2, 1, h, w]
-        z = torch.cat([x, torch.nan_to_num(previous).flatten(3, 4), gone.float().flatten(3, 4)], 3)
-        z = z.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))                                # [..., 50, r, 2, c, 2]
-        z = z.movedim(3, -1).transpose(4, 5)                                               # [..., r, c, 2, 2, 50]
-        z = z.flatten(-3).flatten(3, 4)                                                    # [B, F, C, T, 4 * 50]
+        previous = torch.nan_to_num(previous)
+        z = torch.cat([x, previous.flatten(3, 4), gone.float().flatten(3, 4), shifts(previous[:, :, :, 0])], 3)
+        z = z.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))                                # [..., in, r, 2, c, 2]
+        z = z.movedim(3, -1).transpose(4, 5)                                               # [..., r, c, 2, 2, in]
+        z = z.flatten(-3).flatten(3, 4)                                                    # [B, F, C, T, 4 * in]
         weight = self.patch_embedding.weight.squeeze(2).permute(0, 2, 3, 1).flatten(1)
         return F.linear(z, weight, self.patch_embedding.bias)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import data
+import engine
 import measures
 import world
 from ae import psnr, to_bytes, to_unit
@@ -83,8 +84,8 @@ def eval_autoencoder(backend, seed, clips):
 
 
 def eval_next(backend, rng, seed, clips, frames=10):
-    """PSNR of the next frame against repeating the last, on clips with a held turn."""
-    own, repeat = [], []
+    """PSNR of the next frame against showing the last one again (decoded from its true latents), on clips with a held turn."""
+    own, repeat, last = [], [], []
     for i in range(clips):
         scene = (i % 8, int(rng.integers(4)), int(rng.integers(3)))
         controls = wandering(rng, frames, turn=float(rng.uniform(0.5, 1) * (1 if i % 2 else -1)))
@@ -93,10 +94,13 @@ def eval_next(backend, rng, seed, clips, frames=10):
         y = backend.next(z, controls, scene)
         at = range(4, frames)
         triples = torch.stack([u for f in at for u in (z[f - 2], z[f - 1], y[f])])
-        pictures = backend.decode(triples, len(at))[2::3]
+        decoded = backend.decode(triples, len(at))
+        pictures, before = decoded[2::3], decoded[1::3]
+        last += [psnr(p[None], x[f:f + 1]) for p, f in zip(before, at)]
         own += [psnr(p[None], x[f:f + 1]) for p, f in zip(pictures, at)]
         repeat += [psnr(x[f - 1:f], x[f:f + 1]) for f in at]
-    return {"next_psnr": float(np.mean(own)), "repeat_psnr": float(np.mean(repeat)), "next_gain_db": float(np.mean(own) - np.mean(repeat))}
+    return {"next_psnr": float(np.mean(own)), "repeat_render_psnr": float(np.mean(repeat)),
+            "repeat_psnr": float(np.mean(last)), "next_gain_db": float(np.mean(own) - np.mean(last))}
 
 
 def eval_prompts(backend, rng, seed, per_prompt, renders, show=None):
@@ -175,12 +179,15 @@ def main():
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--quick", action="store_true", help="within five minutes on two cores")
     p.add_argument("--steps", type=int, default=2)
+    p.add_argument("--engine", metavar="BUILD", help="through the C engine of that build folder")
+    p.add_argument("--precision", default="default", help="of the engine: f32, bf16, int8")
     p.add_argument("--parts", default="ae,next,prompts,controls,drift")
     p.add_argument("--show", help="prefix of PNG files with sample clips")
     args = p.parse_args()
     torch.manual_seed(args.seed)
     base = data.UNSEEN + 10 ** 6 * (args.seed + 1)
-    backend, quick, parts = Torch(args.model, args.steps), args.quick, args.parts.split(",")
+    backend = engine.Engine(args.model, args.steps, args.engine, args.precision) if args.engine else Torch(args.model, args.steps)
+    quick, parts = args.quick, args.parts.split(",")
     show = lambda name: args.show and f"{args.show}-{name}.png"
     out, start = {}, time.time()
     rng = np.random.default_rng(args.seed)

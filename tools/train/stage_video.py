@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages "small", "full", "rollout" and "shortcut": the transformer.
 
-Rectified flow with v-prediction. Every clip is one context copy and COPIES noisy ones (dit.py). Context is noised with its level as
+Rectified flow with v-prediction. Most steps are on single frames that know the two before them as input channels only (window 1), which
+costs a third; the others are on clips, one context copy and COPIES noisy ones (dit.py). Context is noised with its level as
 input in a part of the frames, and corrupted without saying so in a part of the clips (offset, contrast, blur, noise: what a stream's own
 mistakes look like), while the target stays true, so that errors shrink instead of growing.
 """
@@ -18,9 +19,10 @@ from stage_latents import FIRST_SEED, encoder_of, latents_of
 
 VIDEO = ["small", "full", "rollout", "shortcut"]
 COPIES = 2
-SHAPE = {"small": (2, 8), "full": (1, 9), "rollout": (1, 10), "shortcut": (1, 8)}           # clips, frames
-SINGLES = {"small": 8, "full": 4, "rollout": 3, "shortcut": 3}
-FRESH = {"small": 4, "full": 2}                                                             # new clips every fourth step
+SHAPE = {"small": (1, 8), "full": (1, 9), "rollout": (1, 10), "shortcut": (1, 8)}           # clips, frames
+SINGLES = {"small": 32, "full": 12, "rollout": 8, "shortcut": 8}
+CLIP_SHARE = {"small": (0.0, 0.25), "full": (0.15, 0.6), "rollout": (1, 1), "shortcut": (1, 1)}  # of the steps, at the stage's ends
+FRESH = {"small": 2, "full": 2}                                                             # new clips every fourth step
 SHIFT = 3.0
 
 
@@ -39,8 +41,8 @@ def levels(shape, rng):
     return torch.where(fixed, pick[..., 0], t), torch.where(fixed, pick[..., 1], t_next)
 
 
-def corrupt(z, rng):
-    """Context as a drifting stream would leave it: latents [B, F, 16, h, w] -> (changed, told noise level [B, F])."""
+def corrupt(z, rng, told=0.3):
+    """Context as a drifting stream would leave it: latents [B, F, 16, h, w] -> (changed, noise level that is told [B, F])."""
     B, frames = z.shape[:2]
     normal = lambda *s: torch.randn(s, generator=rng)
     some = lambda p, *s: (torch.rand(s, generator=rng) < p).float()
@@ -49,25 +51,22 @@ def corrupt(z, rng):
     out = z + bad * torch.rand(B, 1, 1, 1, 1, generator=rng) * 0.35 * (soft - z)
     out = out * (1 + bad * 0.04 * normal(B, 1, 16, 1, 1)) + bad * 0.08 * normal(B, 1, 16, 1, 1)
     out = out + bad * 0.12 * torch.rand(B, 1, 1, 1, 1, generator=rng) * normal(*z.shape)
-    level = some(0.3, B, frames) * 0.25 * torch.rand(B, frames, generator=rng)
+    level = some(told, B, frames) * 0.25 * torch.rand(B, frames, generator=rng)
     a = level[..., None, None, None]
     return (1 - a) * out + a * normal(*z.shape), level
 
 
 def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=None):
-    """Flow loss of the noisy copies. z true latents [B, F, 16, h, w]; context the ones that later frames see (None: no context copy)."""
+    """Flow loss of the noisy copies. z true latents [B, F, 16, h, w]; context the ones that later frames see."""
     B, frames = z.shape[:2]
     t, t_next = levels((B, frames, COPIES), rng)
     a = t[..., None, None, None]
     noise = torch.randn(z[:, :, None].expand(-1, -1, COPIES, -1, -1, -1).shape, generator=rng)
     x = (1 - a) * z[:, :, None] + a * noise
-    if context is None:
-        prev = torch.full((B, frames, 2, *z.shape[2:]), float("nan"))
-    else:
-        prev = previous_of(context).clone()
-        prev[torch.rand(B, frames, generator=rng) < 0.1] = float("nan")
-        x = torch.cat([context[:, :, None], x], 2)
-        t, t_next = torch.cat([level[..., None], t], 2), torch.cat([torch.zeros_like(level)[..., None], t_next], 2)
+    prev = previous_of(context).clone()
+    prev[torch.rand(B, frames, generator=rng) < 0.1] = float("nan")
+    x = torch.cat([context[:, :, None], x], 2)
+    t, t_next = torch.cat([level[..., None], t], 2), torch.cat([torch.zeros_like(level)[..., None], t_next], 2)
     prev = prev[:, :, None].expand(-1, -1, x.shape[2], -1, -1, -1, -1)
     with torch.autocast("cpu", torch.bfloat16):
         v = model(x, t, t_next, prev, control, ids, window, top_k)[:, :, -COPIES:]
@@ -75,6 +74,23 @@ def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=
     if teacher is not None:
         target = half_steps(teacher, target, v.detach(), x, t, t_next, prev, control, ids, rng, window, top_k)
     return (v - target).pow(2).mean()
+
+
+def single_loss(model, z, control, ids, rng, top_k):
+    """Flow loss of the last frame of z [N, 3, 16, h, w], given the two before it; a part is first frames."""
+    N = len(z)
+    context, _ = corrupt(z, rng, told=0)
+    prev = torch.stack([context[:, 1], context[:, 0]], 1)
+    gone = torch.rand(N, generator=rng)
+    prev[gone < 0.18] = float("nan")
+    prev[(gone >= 0.18) & (gone < 0.22), 1] = float("nan")
+    t, t_next = levels((N, 1, 1), rng)
+    noise = torch.randn(z[:, 2].shape, generator=rng)
+    a = t[:, 0, 0, None, None, None]
+    x = (1 - a) * z[:, 2] + a * noise
+    with torch.autocast("cpu", torch.bfloat16):
+        v = model(x[:, None, None], t, t_next, prev[:, None, None], control[:, 2:], ids[:, 2:], 1, top_k)[:, 0, 0]
+    return (v - (noise - z[:, 2])).pow(2).mean()
 
 
 @torch.no_grad()
@@ -125,31 +141,36 @@ class Trainer:
                              "step": self.step, "rng": self.rng.get_state(), "config": CONFIG})
 
     def learn(self, store, scale):
-        """One step on a batch of clips and one of first frames -> the two losses."""
+        """One step on a batch of clips, of single frames or both -> the two losses."""
         stage, rng = self.run.stage, self.rng
         pick = lambda *options: options[int(torch.randint(len(options), (1,), generator=rng))]
         window, top_k = pick(8, 8, 6, 4), pick(2, 2, 2, 2, 2, 1)
-        z, control, ids = store.sample(*SHAPE[stage], rng)
-        ids = data.drop_tokens(ids, rng)
-        own = own_frames(self.ema, z, control, ids, rng) if stage == "rollout" or (stage == "shortcut" and pick(0, 1)) else z
-        context, level = corrupt(own, rng)
-        teacher = self.ema if stage == "shortcut" else None
-        loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k, teacher)
-        loss.backward()
-        z, control, ids = store.sample(SINGLES[stage], 1, rng)
-        first = loss_of(self.model, z, None, None, control, data.drop_tokens(ids, rng), rng, window, top_k)
-        (0.25 * first).backward()
+        lo, hi = CLIP_SHARE[stage]
+        first = loss = None
+        if torch.rand((), generator=rng) < lo + (hi - lo) * self.run.progress([stage]):
+            z, control, ids = store.sample(*SHAPE[stage], rng)
+            ids = data.drop_tokens(ids, rng)
+            own = own_frames(self.ema, z, control, ids, rng) if stage == "rollout" or (stage == "shortcut" and pick(0, 1)) else z
+            context, level = corrupt(own, rng)
+            teacher = self.ema if stage == "shortcut" else None
+            loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k, teacher)
+            loss.backward()
+        if loss is None or stage in ("rollout", "shortcut"):
+            z, control, ids = store.sample(SINGLES[stage], 3, rng)
+            first = single_loss(self.model, z, control, data.drop_tokens(ids, rng), rng, top_k)
+            (first if loss is None else 0.5 * first).backward()
         self.opt.step(scale)
         for b in self.model.blocks:
-            b.ffn.balance(0.002 * min(scale * 2, 1))
+            b.ffn.balance(0.004 * min(scale * 2, 1))
         self.step += 1
         average(self.ema, self.model, self.step)
-        return loss.item(), first.item()
+        return [None if u is None else u.item() for u in (loss, first)]
 
     def report(self, unseen, **values):
         """One-frame quality of the averaged weights on unseen clips, in latents."""
         z, control, ids = unseen
         out = {f"gain{n}": gain_db(next_frames(self.ema, z, control, ids, n)[:, 2:], z[:, 1:-1], z[:, 2:]) for n in (1, 2)}
+        out["alone"] = gain_db(next_frames(self.ema, z, control, ids, 2, 1)[:, 2:], z[:, 1:-1], z[:, 2:])
         spread = [b.ffn.last.max().item() / b.ffn.last.mean().item() for b in self.model.blocks]
         self.run.log(step=self.step, **values, **out, busiest=max(spread))
 
@@ -177,7 +198,7 @@ def train(run):
     store = latents_of(run, name)
     unseen = unseen_clips(encoder, store.size)
     run.tick()
-    mean, begun = None, run.state["spent"].get(stage, 0)
+    mean, begun = [None, None], run.state["spent"].get(stage, 0)
     start = trainer.step
     while not run.out_of_time():
         if run.tick() >= 1:
@@ -186,11 +207,11 @@ def train(run):
             return
         if trainer.step % 4 == 0 and store.done < store.clips and stage in FRESH:
             store.extend(encoder, FIRST_SEED[name], FRESH[stage])
-        now = torch.tensor(trainer.learn(store, rate(run.progress(VIDEO))))
-        mean = now if mean is None else 0.97 * mean + 0.03 * now
+        now = trainer.learn(store, rate(run.progress(VIDEO)))
+        mean = [b if a is None else a if b is None else 0.97 * a + 0.03 * b for a, b in zip(mean, now)]
         if trainer.step % 25 == 0:
             spent = run.state["spent"][stage] - begun
-            run.log(step=trainer.step, loss=mean[0].item(), first=mean[1].item(), seconds=spent / (trainer.step - start), clips=store.done)
+            run.log(step=trainer.step, clip=mean[0] or 0.0, single=mean[1] or 0.0, seconds=spent / (trainer.step - start), clips=store.done)
         if trainer.step % 150 == 0:
             trainer.report(unseen, rate=rate(run.progress(VIDEO)))
             trainer.keep()
