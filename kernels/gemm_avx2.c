@@ -137,6 +137,14 @@ ZT_INLINE void tile_floats(const bool bf16, float *y, int64_t step, const zt_row
     }
 }
 
+// c += a0 b0 + a1 b1 in pairs of 16 bits. In asm, because gcc 12 keeps the sums in memory otherwise.
+ZT_INLINE __m256i pairs(__m256i c, __m256i a, __m256i b)
+{
+    __m256i t;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(c), "=&x"(t) : "x"(a), "x"(b));
+    return c;
+}
+
 // c[r][0..16) += the unit at w times that at a
 ZT_INLINE void multiply_add(__m256i c[8], const char *w, const int32_t *a)
 {
@@ -148,10 +156,8 @@ ZT_INLINE void multiply_add(__m256i c[8], const char *w, const int32_t *a)
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
         const __m256i even = _mm256_set1_epi32(a[r]), odd = _mm256_set1_epi32(a[4 + r]);
-        c[2 * r] = _mm256_add_epi32(c[2 * r], _mm256_madd_epi16(even0, even));
-        c[2 * r] = _mm256_add_epi32(c[2 * r], _mm256_madd_epi16(odd0, odd));
-        c[2 * r + 1] = _mm256_add_epi32(c[2 * r + 1], _mm256_madd_epi16(even1, even));
-        c[2 * r + 1] = _mm256_add_epi32(c[2 * r + 1], _mm256_madd_epi16(odd1, odd));
+        c[2 * r] = pairs(pairs(c[2 * r], even0, even), odd0, odd);
+        c[2 * r + 1] = pairs(pairs(c[2 * r + 1], even1, even), odd1, odd);
     }
 }
 
