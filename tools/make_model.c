@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,13 +255,60 @@ static int usage(void)
     return 64;
 }
 
-static int parse(struct shape *s, int argc, char **argv)
+static int refuse(const char *why)
+{
+    fprintf(stderr, "make_model: %s\n", why);
+    return 64;
+}
+
+static bool set_number(struct shape *s, const char *flag, const char *value)
 {
     const struct {
         const char *flag;
         int        *to;
-    } numbers[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers }, { "--experts", &s->experts },
-                    { "--inter", &s->inter }, { "--ffn", &s->ffn }, { "--window", &s->window }, { "--sink", &s->sink } };
+    } list[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers }, { "--experts", &s->experts },
+                 { "--inter", &s->inter }, { "--ffn", &s->ffn }, { "--window", &s->window }, { "--sink", &s->sink } };
+    for (size_t i = 0; i < ZT_LEN(list); i++) {
+        if (strcmp(flag, list[i].flag) == 0) {
+            char end;
+            if (sscanf(value, "%d%c", list[i].to, &end) != 1)
+                *list[i].to = -1;               // refused by check()
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_type(struct shape *s, const char *name)
+{
+    static const char *const names[] = { "f32", "bf16", "int8" };
+    static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8 };
+    for (size_t i = 0; i < ZT_LEN(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            s->type = types[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check(const struct shape *s)
+{
+    if (s->dim < 2 || s->heads < 1 || s->dim % s->heads || s->dim / s->heads % 2)
+        return refuse("--dim does not split into --heads of even width");
+    if (s->layers < 1 || s->inter < 1 || s->ffn < 0 || s->experts < 0 || (!s->ffn && !s->experts))
+        return refuse("--layers, --inter and one of --experts and --ffn must be positive numbers");
+    if (s->w < 16 || s->h < 16 || s->w > 4096 || s->h > 4096 || s->w % 16 || s->h % 16)
+        return refuse("--size must be multiples of 16 up to 4096");
+    if (s->sink < 0 || s->window < s->sink + 1)
+        return refuse("--window has no room for the sink and one frame");
+    if (strcmp(s->sampler, "euler") != 0 && strcmp(s->sampler, "renoise") != 0)
+        return refuse("--sampler is euler or renoise");
+    return 0;
+}
+
+static int parse(struct shape *s, int argc, char **argv)
+{
     for (int i = 1; i < argc; i++) {
         const char *const a = argv[i], *const value = i + 1 < argc ? argv[i + 1] : NULL;
         if (a[0] != '-') {
@@ -269,26 +317,23 @@ static int parse(struct shape *s, int argc, char **argv)
         }
         if (!value)
             return usage();
-        size_t n = 0;
-        while (n < ZT_LEN(numbers) && strcmp(a, numbers[n].flag) != 0)
-            n++;
-        if (n < ZT_LEN(numbers))
-            *numbers[n].to = atoi(value);
-        else if (strcmp(a, "--quant") == 0)
-            s->type = strcmp(value, "int8") == 0 ? ZT_I8 : strcmp(value, "bf16") == 0 ? ZT_BF16 : ZT_F32;
-        else if (strcmp(a, "--sampler") == 0)
+        if (strcmp(a, "--quant") == 0 && !set_type(s, value))
+            return refuse("--quant is int8, bf16 or f32");
+        if (strcmp(a, "--sampler") == 0)
             s->sampler = value;
         else if (strcmp(a, "--words") == 0)
             s->words = value;
         else if (strcmp(a, "--seed") == 0)
             s->seed = strtoull(value, NULL, 10);
-        else if (strcmp(a, "--size") != 0 || sscanf(value, "%dx%d", &s->w, &s->h) != 2)
+        else if (strcmp(a, "--size") == 0)
+            s->w = sscanf(value, "%dx%d", &s->w, &s->h) == 2 ? s->w : -1;
+        else if (strcmp(a, "--quant") != 0 && !set_number(s, a, value))
             return usage();
         i++;
     }
     if (s->ffn)
         s->experts = 0;
-    return s->out && s->dim > 0 && s->heads > 0 && s->layers > 0 && s->experts >= 0 && s->inter > 0 ? 0 : usage();
+    return s->out ? check(s) : usage();
 }
 
 int main(int argc, char **argv)
