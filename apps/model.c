@@ -20,8 +20,8 @@ static struct {
 } given;
 
 static const zt_option options[] = {
-    { "precision", 0, ZT_OPTION_CHOICE, &given.precision, "P", "f32, bf16 or int8 (info: what the file has; check: f32)",
-      .choices = precisions },
+    { "precision", 0, ZT_OPTION_CHOICE, &given.precision, "P",
+      "f32, bf16 or int8 (info: what the file has; check: f32)", .choices = precisions },
     { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8 or bf16 (int8)", .choices = quants },
     { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
     { NULL },
@@ -32,29 +32,34 @@ static const zt_program program = {
     .usage = "info MODEL | check CASE_DIR | convert IN OUT", .option = options, .arguments = 3,
 };
 
-static void print_string(const char *key, const char *value)
+// A string of the model's, which may hold anything.
+static void print_string(const char *value)
 {
     cJSON *const s = cJSON_CreateString(value);
     char *const text = s ? cJSON_PrintUnformatted(s) : NULL;
-    printf("\"%s\": %s", key, text ? text : "\"\"");
+    fputs(text ? text : "\"\"", stdout);
     cJSON_free(text);
     cJSON_Delete(s);
 }
 
 static void print_info(const zt_model_info *i)
 {
-    putchar('{');
-    print_string("name", i->name);
-    printf(", \"precision\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
-           ", \"hash\": \"%016" PRIx64 "\",\n \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, "
-           "\"first_frame_steps\": %d,\n \"dim\": %d, \"heads\": %d, \"layers\": %d, \"experts\": %d, \"top_k\": %d, "
-           "\"window_frames\": %d, \"sink_frames\": %d,\n \"controls\": [",
-           precisions[i->precision], i->parameters, i->weight_bytes, i->state_bytes, i->hash, i->w, i->h, i->fps, i->chunk_frames,
-           i->steps, i->first_frame_steps, i->dim, i->heads, i->layers, i->experts, i->top_k, i->window_frames, i->sink_frames);
-    for (int c = 0; c < i->n_controls; c++)
-        printf("%s\"%s\"", c ? ", " : "", i->control[c]);
-    printf("], ");
-    print_string("default_prompt", i->default_prompt);
+    fputs("{\"name\": ", stdout);
+    print_string(i->name);
+    printf(", \"precision\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64
+           ", \"state_bytes\": %" PRId64 ", \"hash\": \"%016" PRIx64 "\",\n",
+           precisions[i->precision], i->parameters, i->weight_bytes, i->state_bytes, i->hash);
+    printf(" \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, \"first_frame_steps\": %d,\n",
+           i->w, i->h, i->fps, i->chunk_frames, i->steps, i->first_frame_steps);
+    printf(" \"dim\": %d, \"heads\": %d, \"layers\": %d, \"experts\": %d, \"top_k\": %d, \"window_frames\": %d, "
+           "\"sink_frames\": %d,\n \"controls\": [",
+           i->dim, i->heads, i->layers, i->experts, i->top_k, i->window_frames, i->sink_frames);
+    for (int c = 0; c < i->n_controls; c++) {
+        fputs(c ? ", " : "", stdout);
+        print_string(i->control[c]);
+    }
+    fputs("], \"default_prompt\": ", stdout);
+    print_string(i->default_prompt);
     puts("}");
 }
 
