@@ -28,13 +28,19 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-// The scale beside an I8 tensor, or NULL.
-static const zt_weight *scale_of(const zt_weights *w, const zt_weight *t)
+// The scale beside an I8 tensor: *scale is NULL for any other. -EINVAL when there is none.
+static int find_scale(const zt_weights *w, const zt_weight *t, const zt_weight **scale)
 {
-    char name[512];
+    char name[1024];
+    *scale = NULL;
+    if (t->type != ZT_I8)
+        return 0;
     snprintf(name, sizeof(name), "%s_scale", t->name);
-    const zt_weight *const s = zt_weights_find(w, name);
-    return s && s->elements == t->shape[0] && s->usable ? s : NULL;
+    *scale = zt_weights_find(w, name);
+    if (*scale && (*scale)->usable && (*scale)->elements == t->shape[0])
+        return 0;
+    zt_error("%s: tensor '%s' is I8 without a '%s' of its rows", zt_weights_label(w), t->name, name);
+    return -EINVAL;
 }
 
 static zt_weight *add(struct list *l, const zt_weight *like, const char *dtype, size_t bytes)
@@ -98,12 +104,12 @@ static bool is_matrix(const zt_weight *t)
 static int convert(struct list *l, const zt_weights *w, enum zt_type type)
 {
     for (int i = 0; i < zt_weights_count(w); i++) {
-        const zt_weight *const t = zt_weights_at(w, i), *const scale = scale_of(w, t);
+        const zt_weight *const t = zt_weights_at(w, i), *scale;
         int err = 0;
         if (type == ZT_I8 && is_matrix(t) && t->rank == 2 && t->type != ZT_I8 && zt_quantize_wanted(t->name))
             err = to_int8(l, t);
         else if (type == ZT_BF16 && is_matrix(t) && t->type != ZT_BF16 && t->type != ZT_F16)
-            err = to_bf16(l, t, scale);
+            err = (err = find_scale(w, t, &scale)) < 0 ? err : to_bf16(l, t, scale);
         else if (type != ZT_BF16 || !ends_with(t->name, ".weight_scale"))
             err = add(l, t, NULL, 0) ? 0 : -ENOMEM;
         if (err < 0)
@@ -112,18 +118,27 @@ static int convert(struct list *l, const zt_weights *w, enum zt_type type)
     return 0;
 }
 
+// By way of OUT.part: the folder may be the one that is read.
 static int copy_config(const char *from, const char *folder)
 {
-    char to[4096];
-    snprintf(to, sizeof(to), "%s/config.json", folder);
-    FILE *const in = fopen(from, "rbe"), *const out = fopen(to, "wbe");
+    char to[4096], part[4096 + 8];
+    if (snprintf(to, sizeof(to), "%s/config.json", folder) >= (int)sizeof(to)) {
+        zt_error("%s: %s", folder, strerror(ENAMETOOLONG));
+        return -ENAMETOOLONG;
+    }
+    snprintf(part, sizeof(part), "%s.part", to);
+    FILE *const in = fopen(from, "rbe"), *const out = fopen(part, "wbe");
     int err = in && out ? 0 : errno;
     char block[4096];
     for (size_t n; !err && (n = fread(block, 1, sizeof(block), in)) > 0;)
         err = fwrite(block, 1, n, out) == n ? 0 : EIO;
+    if (in && ferror(in) && !err)
+        err = EIO;
     if (in)
         fclose(in);
     if (out && fclose(out) != 0 && !err)
+        err = errno;
+    if (!err && rename(part, to) < 0)
         err = errno;
     if (err)
         zt_error("%s: %s", to, strerror(err));

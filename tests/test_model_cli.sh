@@ -54,6 +54,25 @@ expect 0 convert -y "$work/f32" "$work/converted"
 expect 0 convert "$work/int8" "$work/bf16" --quant bf16
 expect 0 info "$work/bf16"
 says '"precision": "bf16"\|"precision": "f32"'
+expect 0 convert -y "$work/bf16" "$work/bf16"          # in place
+expect 0 info "$work/bf16"
 expect 66 convert "$work/nothing" "$work/other"
 [ ! -e "$work/other" ] || { echo "an output without an input" >&2; failed=1; }
+
+# what a model calls its controls is text like any other
+sed -i 's/"yaw"/"ya\\"w"/' "$work/f32/config.json"
+expect 0 info "$work/f32"
+says '"controls": \["ya\\"w", "pitch"'
+
+# an I8 matrix means nothing without its scales
+mkdir "$work/no-scales" && cp "$work/int8/config.json" "$work/no-scales"
+sed 's/q\.weight_scale/q.weight_saele/g' "$work/int8/random.safetensors" > "$work/no-scales/random.safetensors"
+expect 65 convert "$work/no-scales" "$work/garbage" --quant bf16
+[ ! -e "$work/garbage" ] || { echo "an output of I8 without scales" >&2; failed=1; }
+
+for bad in "--quant int4" "--heads 3" "--experts 0" "--size 100x48" "--dim x" "--sampler ddim" "--sink 8"; do
+    "$make_model" $small $bad "$work/bad" > "$work/out" 2> "$work/err"
+    { [ $? = 64 ] && [ ! -e "$work/bad" ] && [ "$(wc -l < "$work/err")" = 1 ]; } || {
+        echo "make_model $bad: $(head -n 3 "$work/err")" >&2; failed=1; }
+done
 exit $failed
