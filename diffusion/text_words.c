@@ -46,14 +46,16 @@ static bool next_word(const char **at, char word[ZT_WORD_BYTES])
     int n = 0;
     while (*p && !is_letter((unsigned char)*p))
         p++;
-    for (; is_letter((unsigned char)*p); p++) {
-        if (n < ZT_WORD_BYTES - 1)
-            word[n++] = *p >= 'A' && *p <= 'Z' ? (char)(*p + 'a' - 'A') : *p;
+    for (; is_letter((unsigned char)*p) && n < ZT_WORD_BYTES - 1; p++)
+        word[n++] = *p >= 'A' && *p <= 'Z' ? (char)(*p + 'a' - 'A') : *p;
+    const char *const cut = p;
+    while (is_letter((unsigned char)*p))
+        p++;
+    if (((unsigned char)*cut & 0xc0) == 0x80) { // never half a UTF-8 sequence
+        while (n > 0 && ((unsigned char)word[n - 1] & 0xc0) == 0x80)
+            n--;
+        n -= n > 0;
     }
-    while (n == ZT_WORD_BYTES - 1 && n > 0 && ((unsigned char)word[n - 1] & 0xc0) == 0x80)
-        n--;                                    // never half a UTF-8 sequence
-    if (n > 0 && (unsigned char)word[n - 1] >= 0xc0)
-        n--;
     word[n] = 0;
     *at = p;
     return n > 0;

@@ -68,16 +68,23 @@ static void long_input_is_cut_at_words(void **state)
     assert_int_equal(zt_words_parse(&config.text, "lion", id, NULL, 0), 1);
 }
 
-// A word of many three-byte letters is cut between letters.
+// A long word is cut between letters, wherever those lie.
 static void cut_words_stay_utf8(void **state)
 {
-    char text[200] = "", ignored[100];
-    int id[4];
-    for (int i = 0; i < 40; i++)
-        strcat(text, "\xe9\x9b\xaa");
-    zt_words_parse(&config.text, text, id, ignored, sizeof(ignored));
-    assert_int_equal(strlen(ignored) % 3, 0);
-    assert_true(strlen(ignored) > 30);
+    static const char *const letters[] = { "x", "\xc3\xa9", "\xe9\x9b\xaa", "\xf0\x9f\x8c\xbb" };
+    for (size_t bytes = 1; bytes <= 4; bytes++) {
+        for (size_t before = 0; before < 4; before++) {
+            char text[300] = "", ignored[100];
+            int id[4];
+            memset(text, 'a', before);
+            for (int i = 0; i < 60; i++)
+                strcat(text, letters[bytes - 1]);
+            assert_int_equal(zt_words_parse(&config.text, text, id, ignored, sizeof(ignored)), 1);
+            const size_t n = before + (ZT_WORD_BYTES - 1 - before) / bytes * bytes;     // whole letters, and all that fit
+            assert_int_equal(strlen(ignored), n);
+            assert_memory_equal(ignored, text, n);
+        }
+    }
 }
 
 int main(void)
