@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# zoetrope-serve with three RTSP clients: one is killed, one stops reading for a while, the third gets every frame, and
+# /metrics has one outcome for each slot that passed.
+# Usage: serve_clients.sh SERVE MODEL [SECONDS]
+set -u
+serve=$(realpath "$1") model=$(realpath "$2") seconds=${3:-60}
+command -v ffmpeg > /dev/null && command -v curl > /dev/null || { echo "needs ffmpeg and curl"; exit 77; }
+work=$(mktemp -d) || exit 2
+pids=()
+trap 'kill -9 "${pids[@]}" 2> /dev/null; rm -rf "$work"' EXIT
+failed=0
+complain() { printf 'FAIL: %s\n' "$1"; failed=1; }
+
+"$serve" -m "$model" --rtsp 127.0.0.1:0 --listen 127.0.0.1:0 2> "$work/log" &
+server=$!
+pids+=($server)
+for _ in $(seq 200); do grep -q serving "$work/log" && break; sleep 0.05; done
+url=$(grep -o 'rtsp://[^ ]*' "$work/log")
+http=$(grep -o 'http://[^ ]*' "$work/log")
+[ -n "$url" ] && [ -n "$http" ] || { cat "$work/log"; exit 1; }
+
+# One line per access unit: its time stamp and size.
+client() { exec ffmpeg -v error -rtsp_transport tcp -i "$url" -map 0:v -c copy -t "$1" -f framecrc -y "$2"; }
+client $((seconds + 600)) "$work/killed" & killed=$!
+client $((seconds + 600)) "$work/slow" & slow=$!
+client "$seconds" "$work/third" & third=$!
+pids+=($killed $slow $third)
+sleep $((seconds / 6))
+kill -9 $killed
+kill -STOP $slow
+sleep $((seconds / 3))
+kill -CONT $slow
+wait $third || complain "the third client ended with $?"
+kill $slow
+curl -s "${http}metrics" > "$work/metrics"
+
+# Time stamps are 1/90000 s; a slot is 1/24 s, give or take the rounding of the time base.
+awk -F', *' '!/^#/ { if (n++ && ($2 - last) / 90000 > 1.5 / 24) { gaps++ } last = $2 } END { printf "%d %d\n", n, gaps }' "$work/third" > "$work/count"
+read -r frames gaps < "$work/count"
+echo "third client: $frames frames, $gaps gaps"
+[ "$gaps" = 0 ] || complain "the third client missed frames"
+[ "$frames" -ge $((seconds * 24 * 9 / 10)) ] || complain "only $frames frames in $seconds s"
+
+grep '^zoetrope_frames_total' "$work/metrics"
+total=$(awk '/^zoetrope_frames_total/ { n += $2 } END { print n }' "$work/metrics")
+handed=$(awk -F'[ "]' '/^zoetrope_frames_total/ && !/dropped/ { n += $NF } END { print n }' "$work/metrics")
+echo "slots with an outcome: $total, handed over: $handed"
+# The third client joined a moment after the session began and left a moment before the count.
+[ "$handed" -ge "$frames" ] && [ "$handed" -le $((frames + 240)) ] || complain "$handed handed over, $frames received"
+
+kill -TERM $server
+wait $server || complain "the server ended with $?"
+exit $failed
