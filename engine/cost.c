@@ -22,6 +22,7 @@ static int64_t third_longest(const int64_t *x)
 void zt_cost_add(zt_cost *c, int64_t ns)
 {
     ns = ZT_MAX(ns, 0);
+    c->least = c->n ? ZT_MIN(c->least, ns) : ns;
     c->sample[c->n % ZT_COST_SAMPLES] = ns;
     c->n++;
 

@@ -13,6 +13,7 @@ extern "C" {
 // Zeroed is empty and valid. Pure: no clock, no memory of its own.
 typedef struct zt_cost {
     int64_t  mean, deviation;   // ns; of the last 32 samples or so
+    int64_t  least;             // ns; of all samples
     int64_t  p99;               // ns; mean + 3 * deviation until ZT_COST_SAMPLES are known, then the quantile
     uint64_t n;                 // samples ever added; 0: nothing is known and the rest is 0
     int64_t  sample[ZT_COST_SAMPLES];

@@ -57,10 +57,10 @@ static int64_t least_cost(const zt_sched *s, const struct zt_lane *c)
     return passes + c->show.p99 + c->encode.p99;
 }
 
-int64_t zt_sched_mean(const zt_sched *s, int id, int steps)
+int64_t zt_sched_least(const zt_sched *s, int id, int steps)
 {
     const struct zt_lane *c = &s->lane[id];
-    return steps * pass_cost(s, 1, true) + c->show.mean + c->encode.mean;
+    return steps * s->pass[1].least + c->show.least + c->encode.least;
 }
 
 int zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now)

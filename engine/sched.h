@@ -111,8 +111,8 @@ void zt_sched_lost(zt_sched *s, int id, uint64_t index);
 // The packet of a slot was handed to the transports: decides its outcome. Shown slots before it had none: dropped.
 void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now);
 
-// ns a frame takes at `steps` from its first pass to its packet, on average and alone; 0 while unknown.
-int64_t zt_sched_mean(const zt_sched *s, int id, int steps);
+// ns that a frame takes at least at `steps` from its first pass to its packet, by all that was measured.
+int64_t zt_sched_least(const zt_sched *s, int id, int steps);
 
 #ifdef __cplusplus
 }

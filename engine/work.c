@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "engine/internal.h"
 
+#define FRAMES_TO_JUDGE 4       // before a budget is called too small
+
 int zt_work_setup(zt_session *s)
 {
     zt_device *d = s->engine->device;
@@ -176,14 +178,16 @@ static void hand_on(zt_session *s, const zt_todo *t, zt_frame *f)
         zt_warn("session: slot %llu is dropped, all frames are in use", (unsigned long long)t->index);
 }
 
-// A budget that cannot be met is known once the first frame's passes are measured. True when it can.
+// A budget that the quickest passes of the first frames do not meet is refused: one slow pass proves nothing.
 static bool check_budget(zt_session *s, const zt_todo *t)
 {
-    const int64_t least = zt_sched_mean(&s->engine->sched, t->id, s->pace.steps_min);
-    if (t->index || s->pace.pacing != ZT_LIVE || least <= s->pace.budget)
+    const int64_t least = zt_sched_least(&s->engine->sched, t->id, s->pace.steps_min);
+    if (s->model_frame != FRAMES_TO_JUDGE - 1 || s->pace.pacing != ZT_LIVE || least <= s->pace.budget)
         return true;
-    zt_error("session: a budget of %lld ms is below the %lld ms that a frame takes here at %d steps",
-             (long long)(s->pace.budget / ZT_MS), (long long)(least / ZT_MS), s->pace.steps_min);
+    zt_error("session: a frame takes %lld ms here at %d step%s, more than the budget of %lld ms: "
+             "fewer frames per second or a larger budget are needed",
+             (long long)(least / ZT_MS), s->pace.steps_min, s->pace.steps_min > 1 ? "s" : "",
+             (long long)(s->pace.budget / ZT_MS));
     zt_session_fail(s, -ETIME);
     return false;
 }

