@@ -82,10 +82,10 @@ static void release(zt_engine *e, zt_session *s, zt_session **place)
 {
     zt_session_leave_lane(s);
     *place = NULL;
+    zt_metrics_merge(&e->past, &s->metrics);        // at once: counters that are read meanwhile never go back
     pthread_mutex_unlock(&e->lock);
     zt_work_teardown(s);
     pthread_mutex_lock(&e->lock);
-    zt_metrics_merge(&e->past, &s->metrics);
     e->sessions--;
     s->phase = ZT_GONE;
     pthread_cond_broadcast(&e->change);
