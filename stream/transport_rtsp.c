@@ -291,6 +291,12 @@ int zt_rtsp_gst_open(zt_rtsp_server **out, const char *host, int port)
     return 0;
 }
 
+static gboolean quit(void *loop)
+{
+    g_main_loop_quit(loop);
+    return G_SOURCE_REMOVE;
+}
+
 static GstRTSPFilterResult hang_up_all(GstRTSPServer *gst, GstRTSPClient *client, void *count)
 {
     hang_up(client);
@@ -309,9 +315,12 @@ void zt_rtsp_gst_close(zt_rtsp_server **out)
         clients = 0;
         gst_rtsp_server_client_filter(s->gst, hang_up_all, &clients);
     }
-    g_main_loop_quit(s->loop);
-    if (s->thread)
+    if (s->thread) {
+        GSource *source = g_idle_source_new();      // inside the loop: it may not have been entered yet
+        g_source_set_callback(source, quit, s->loop, NULL);
+        attach(s, source);
         g_thread_join(s->thread);
+    }
     g_object_unref(s->mounts);
     g_object_unref(s->gst);
     g_main_loop_unref(s->loop);
