@@ -22,8 +22,11 @@ static int open_part(zt_part *p)
     p->fd = open(p->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (p->fd < 0)
         return -errno;
+    struct stat mine, named;
     if (flock(p->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return -EBUSY;
+    if (fstat(p->fd, &mine) < 0 || stat(p->part, &named) < 0 || mine.st_ino != named.st_ino)
+        return -EBUSY;              // its writer finished between the two: what is open here has its final name
     return ftruncate(p->fd, 0) < 0 ? -errno : 0;
 }
 
