@@ -4,6 +4,9 @@
 // Without a dot product of bytes, I8 goes through vpmaddwd: a unit of 4 weights becomes two pairs
 // of 16 bits, elements 0 and 2 by a mask, 1 and 3 by a shift, and rows are packed to match. bf16
 // weights become f32 in the same way, and rows are packed as rounded f32.
+//
+// Measured, Zen 4, one core, 144 x 256 x 768: I8 162 GOP/s, BF16 and F32 100 to 106 GF/s (the peak
+// of vfmadd231ps is 117).
 #include <stdbool.h>
 
 #include "kernels/gemm_avx2.h"
@@ -137,7 +140,7 @@ ZT_INLINE void tile_floats(const bool bf16, float *y, int64_t step, const zt_row
     }
 }
 
-// c += a0 b0 + a1 b1 in pairs of 16 bits. In asm, because gcc 12 keeps the sums in memory otherwise.
+// c += a0 b0 + a1 b1 in pairs of 16 bits. In asm, because gcc 12 would keep the sums in memory.
 ZT_INLINE __m256i pairs(__m256i c, __m256i a, __m256i b)
 {
     __m256i t;
