@@ -4,8 +4,8 @@
 // A unit of K costs a tile 24 dot products (vpdpbusd, vdpbf16ps or vfmadd231ps, one a cycle on
 // Zen 4), whose rows are broadcast by the instructions themselves, and 2 loads of weights: 128
 // bytes in 24 cycles, which L2 and L3 sustain. Sums stay in 24 registers, each output in one of
-// them and in order of K, whatever the height of its tile. At K = 256 quantising 12 rows adds 210 ns
-// to the 3.4 us of their products with 256 columns; the start and end of the tiles cost 4 %.
+// them and in order of K, whatever the height of its tile. At K = 256 quantising 12 rows adds 210
+// ns to the 3.4 us of their products with 256 columns; the start and end of the tiles cost 4 %.
 //
 // Measured, Zen 4, linear with everything, M = 144, share of the instruction's peak on one core
 // (470 GOP/s in I8, 235 in BF16, 117 in F32):
