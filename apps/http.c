@@ -60,11 +60,13 @@ static void handle(SoupServer *server, SoupServerMessage *msg, const char *path,
     const char *method = soup_server_message_get_method(msg);
     if (!our_host(h, msg)) {
         answer_line(msg, SOUP_STATUS_MISDIRECTED_REQUEST, "this host name is not served here");
-    } else if (strcmp(path, "/healthz") && strcmp(path, "/readyz") && strcmp(path, "/metrics") && strcmp(path, "/model")) {
+    } else if (strcmp(path, "/") && strcmp(path, "/healthz") && strcmp(path, "/readyz") && strcmp(path, "/metrics") && strcmp(path, "/model")) {
         answer_line(msg, SOUP_STATUS_NOT_FOUND, "not found");
     } else if (strcmp(method, "GET") && strcmp(method, "HEAD")) {
         soup_message_headers_replace(soup_server_message_get_response_headers(msg), "Allow", "GET, HEAD");
         answer_line(msg, SOUP_STATUS_METHOD_NOT_ALLOWED, "GET or HEAD");
+    } else if (!strcmp(path, "/")) {
+        answer_line(msg, SOUP_STATUS_OK, "Zoetrope " ZT_VERSION ". Here: /model /metrics /healthz /readyz. The stream is on RTSP.");
     } else if (!strcmp(path, "/healthz")) {
         answer_line(msg, SOUP_STATUS_OK, "ok");
     } else if (!strcmp(path, "/readyz")) {

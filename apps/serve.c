@@ -43,10 +43,11 @@ typedef struct serve {
     int             stream_fps;
     int64_t         watched;            // ns, when there was last a viewer
     bool            reported;           // what the prompt did not say
-    uint64_t        first, next;        // slots of the stream: the session's slot 0; the one after the last pushed
+    uint64_t        next;               // slot of the stream after the last pushed; the engine's thread, then ours
 
-    pthread_mutex_t lock;               // over what follows
+    pthread_mutex_t lock;               // over what follows; the engine's thread only reads the first two while it runs
     zt_session     *session;
+    uint64_t        first;              // slot of the stream that is the session's slot 0
     zt_histogram    encode;
 
     _Atomic int64_t last_packet;        // ns; 0 while there is no session
@@ -198,7 +199,11 @@ static int parse(serve *s, int argc, char **argv, address *http, address *rtsp)
     if (s->size.a % 2 || s->size.b % 2)
         return zt_options_misuse(&program, "--size: width and height must be even");
     code = read_address(&program, "listen", s->listen, http);
-    return code < 0 ? read_address(&program, "rtsp", s->rtsp_listen, rtsp) : code;
+    if (code < 0)
+        code = read_address(&program, "rtsp", s->rtsp_listen, rtsp);
+    if (code < 0 && http->port < 0 && rtsp->port < 0)
+        code = zt_options_misuse(&program, "nothing to serve: --listen and --rtsp are both off");
+    return code;
 }
 
 // ---- life
@@ -237,9 +242,11 @@ static int open_session(serve *s)
         .prompt = s->prompt, .fps = s->stream_fps, .steps_min = s->steps.a, .steps_max = s->steps.b,
         .budget = s->budget_ms * ZT_MS, .seed = s->seed, .on_frame = on_frame, .cookie = s,
     };
-    s->first = s->next;
     atomic_store(&s->last_packet, zt_now());
+    pthread_mutex_lock(&s->lock);       // packets of the session before may still come
+    s->first = s->next;
     const int err = zt_session_create(&s->session, s->setup.engine, &p);
+    pthread_mutex_unlock(&s->lock);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
     if (s->prompt && !s->reported)
