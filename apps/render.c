@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -150,7 +151,7 @@ static int check_output(const char *path, bool overwrite)
 static bool ends_with(const char *text, const char *end)
 {
     const size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
+    return n >= m && !strcasecmp(text + n - m, end);
 }
 
 static bool raw_output(const char *path)
@@ -226,6 +227,9 @@ int main(int argc, char **argv)
     if (!code) {
         code = run(&r);
         zt_progress_close(&r.progress, r.written, zt_now(), !code ? "end" : code == ZT_EXIT_AGAIN ? "interrupted" : "failed");
+        if (code == ZT_EXIT_AGAIN)
+            zt_warn("interrupted: %s is complete with %lld of %lld frames", strcmp(r.out, "-") ? r.out : "the output",
+                    (long long)r.written, (long long)r.frames);
     }
     zt_stream_close(&r.stream);         // before the session that its packets are reported to; that one is done
     zt_session_destroy(&r.session);
