@@ -69,6 +69,7 @@ expect 64 '192.0.2.1 can be reached by others' "$serve" --rtsp 192.0.2.1:8554
 expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1
 expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1:99999
 expect 64 '--steps: "3-2"' "$serve" --steps 3-2
+expect 64 'nothing to serve' "$serve" --listen off --rtsp off
 expect 64 'what to measure is missing' "$bench"
 expect 64 '"sched" is not in this version' "$bench" sched
 "$render" -p sea -n 1 -o out.mkv 2> err
@@ -161,7 +162,7 @@ head=$((12 * $(stat -c %s out.y4m) / 12 / 3))
 rm -f out.*
 
 # ---- interrupted: shorter but complete; killed: only .part
-"$render" -q -p sea -n 1000000 -o out.y4m & pid=$!
+"$render" -p sea -n 1000000 -o out.y4m 2> err & pid=$!
 until [ "$(stat -c %s out.y4m.part 2> /dev/null || echo 0)" -gt 100000 ]; do sleep 0.05; kill -0 $pid 2> /dev/null || break; done
 kill -INT $pid; wait $pid; code=$?
 [ $code -eq 75 ] || complain "SIGINT: exit $code, not 75"
@@ -169,6 +170,7 @@ kill -INT $pid; wait $pid; code=$?
 bytes=$(stat -c %s out.y4m) n=$(frames out.y4m)
 header=$(head -n 1 out.y4m | wc -c)
 [ $bytes -eq $((header + n * (6 + 64 * 48 * 3 / 2))) ] || complain "SIGINT: $bytes bytes are not $n whole frames"
+grep -q "interrupted: out.y4m is complete with $n of 1000000 frames" err || complain "SIGINT: $(cat err)"
 rm -f out.*
 "$render" -q -p sea -n 1000000 -o out.y4m & pid=$!
 until [ -s out.y4m.part ]; do sleep 0.05; kill -0 $pid 2> /dev/null || break; done
@@ -183,13 +185,14 @@ if ! "$serve" --help | grep -q -- --listen || ! command -v curl > /dev/null; the
     exit $failed
 fi
 "$serve" --listen 127.0.0.1:0 --rtsp off > out 2> log & pid=$!
-for _ in $(seq 100); do grep -q 'http://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
+for _ in $(seq 600); do grep -q 'http://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
 url=$(grep -o 'http://[0-9.:]*/' log | head -n 1)
 if [ -z "$url" ]; then
     grep -q 'without libsoup' log && exit $failed
     complain "no URL: $(cat log)"
 else
     [ "$(curl -s "${url}healthz")" = ok ] || complain 'healthz'
+    curl -s "$url" | grep -q '/metrics' || complain 'the address that is printed says nothing'
     [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'readyz'
     [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}sessions")" = 404 ] || complain 'an unknown route is not 404'
     [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "${url}metrics")" = 405 ] || complain 'DELETE is not 405'
@@ -212,7 +215,7 @@ kill -TERM $pid; wait $pid; code=$?
 if command -v ffmpeg > /dev/null; then
     # GLib keeps memory of its own: no leak check here.
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 "$serve" --listen 127.0.0.1:0 --rtsp 127.0.0.1:0 -p sea -r 20 > out 2> log & pid=$!
-    for _ in $(seq 100); do grep -q 'rtsp://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
+    for _ in $(seq 600); do grep -q 'rtsp://' log && break; kill -0 $pid 2> /dev/null || break; sleep 0.1; done
     rtsp=$(grep -o 'rtsp://[0-9.:]*/live' log) url=$(grep -o 'http://[0-9.:]*/' log)
     if [ -n "$rtsp" ]; then
         curl -s "${url}metrics" | grep -qx 'zoetrope_sessions 0' || complain 'a session without a viewer'
@@ -221,8 +224,9 @@ if command -v ffmpeg > /dev/null; then
         [ "$(grep -v '^#' frames.md5 | cut -d, -f6 | sort -u | wc -l)" -gt 5 ] || complain 'rtsp: a still picture'
         curl -s "${url}metrics" > metrics
         grep -qx 'zoetrope_sessions 1' metrics || complain 'no session for a viewer'
-        on_time=$(sed -n 's/^zoetrope_frames_total{outcome="on_time"} //p' metrics)
-        [ "${on_time:-0}" -gt 10 ] || complain "on time: $on_time"
+        # Each of the 30 has an outcome once it is due; on a busy machine not the best one.
+        frames=$(awk '/^zoetrope_frames_total/ && !/dropped/ { n += $2 } END { print n + 0 }' metrics)
+        [ "$frames" -ge 25 ] || complain "30 frames came, $frames are counted: $(grep ^zoetrope_frames_total metrics)"
         [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'not ready with a viewer'
     elif ! grep -q 'built without' log; then
         complain "no rtsp: $(cat log)"

