@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-yes=0 check=0 install=1 port=8554
+yes=0 check=0 install=1 port=8554 installed=0
 while [ $# -gt 0 ]; do
     case $1 in
         -y) yes=1 ;;
@@ -37,12 +37,15 @@ packages() {
         case $answer in '' | y | Y | yes) ;; *) exit 69 ;; esac
     fi
     tools/deps.sh build --install
+    installed=1
 }
 
 build() {
     if [ ! -f build/build.ninja ]; then
         meson setup build > build.log 2>&1 || { tail -n 20 build.log >&2; exit 70; }
         rm -f build.log
+    elif [ $installed = 1 ]; then       # what is built in depends on what was there
+        meson setup --reconfigure build > build/demo.log 2>&1 || { tail -n 20 build/demo.log >&2; exit 70; }
     fi
     say "Building into build/ …"
     ninja -C build > build/demo.log 2>&1 || { tail -n 30 build/demo.log >&2; exit 70; }
@@ -50,9 +53,10 @@ build() {
 
 busy() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 
+# free_port PORT [TAKEN]: the first from PORT on that nobody listens on and that is not TAKEN.
 free_port() {
     local p=$1
-    while busy "$p"; do p=$((p + 1)); done
+    while [ "$p" = "${2:-}" ] || busy "$p"; do p=$((p + 1)); done
     [ "$p" = "$1" ] || say "Port $1 is busy: using $p."
     echo "$p"
 }
@@ -96,7 +100,7 @@ now_ms() { echo $(($(date +%s%N) / 1000000)); }
 packages
 build
 port=$(free_port "$port")
-http=$(free_port 8080)
+http=$(free_port 8080 "$port")
 
 start=$(now_ms)
 build/apps/zoetrope-serve --rtsp "127.0.0.1:$port" --listen "127.0.0.1:$http" &
