@@ -37,6 +37,8 @@ n=$(find base -name '*.c' | wc -l)
 [ "$n" -le 8 ] || complain "base/: $n files, 8 at most"
 
 mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.py' '*.sh' 2>/dev/null)
+[ ${#sources[@]} -gt 0 ] ||         # not a checkout, or another user's
+    mapfile -t sources < <(find base kernels diffusion engine stream apps tests tools -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.sh')
 for file in "${sources[@]}"; do
     [ -f "$file" ] || continue
     grep -qP '\t' "$file" && complain "$file: a tab"
