@@ -37,7 +37,7 @@ static int block_vectors(zt_loader *l, zt_block *b, int layer, int d)
 static int block_attention(zt_loader *l, zt_block *b, int layer, int d)
 {
     char q[128], k[128], v[128], name[128];
-    const zt_rows self[3] = {
+    const zt_part self[3] = {
         { .name = name_of(q, layer, "self_attn.q"), .rows = d, .bias = true },
         { .name = name_of(k, layer, "self_attn.k"), .rows = d, .row0 = d, .bias = true },
         { .name = name_of(v, layer, "self_attn.v"), .rows = d, .row0 = 2 * d, .bias = true },
@@ -47,7 +47,7 @@ static int block_attention(zt_loader *l, zt_block *b, int layer, int d)
         err = zt_load_linear(l, &b->o, l->block, d, d, name_of(name, layer, "self_attn.o"));
     if (!err)
         err = zt_load_linear(l, &b->cross_q, l->block, d, d, name_of(name, layer, "cross_attn.q"));
-    const zt_rows cross[2] = {
+    const zt_part cross[2] = {
         { .name = name_of(k, layer, "cross_attn.k"), .rows = d, .bias = true },
         { .name = name_of(v, layer, "cross_attn.v"), .rows = d, .row0 = d, .bias = true },
     };
@@ -65,10 +65,10 @@ static int load_expert(zt_loader *l, zt_matrix *up, zt_matrix *down, const char 
     snprintf(w1, sizeof(w1), "%s.w1", prefix);
     snprintf(w2, sizeof(w2), "%s.w2", prefix);
     snprintf(w3, sizeof(w3), "%s.w3", prefix);
-    const zt_rows rows[2] = { { .name = w1, .rows = inter, .stride16 = 2 },
+    const zt_part rows[2] = { { .name = w1, .rows = inter, .stride16 = 2 },
                               { .name = w3, .rows = inter, .row0 = 16, .stride16 = 2 } };
     const int err = zt_load_matrix(l, up, l->block, 2 * I16, d, d, rows, 2);
-    return err ? err : zt_load_matrix(l, down, l->block, d, I16, inter, &(zt_rows){ .name = w2, .rows = d }, 1);
+    return err ? err : zt_load_matrix(l, down, l->block, d, I16, inter, &(zt_part){ .name = w2, .rows = d }, 1);
 }
 
 int zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c, const char *prefix)
@@ -144,7 +144,7 @@ static int outside_load(zt_dit *t, zt_loader *l)
 {
     const zt_config *const c = t->c;
     const int d = c->dim;
-    const zt_rows patch = { .name = "patch_embedding", .rows = d, .bias = true, .rank = 5 };
+    const zt_part patch = { .name = "patch_embedding", .rows = d, .bias = true, .rank = 5 };
     int err = zt_load_matrix(l, &t->patch, l->other, d, 4 * c->in_dim, 4 * c->in_dim, &patch, 1);
     if (!err)
         err = mlp_load(l, &t->time, ZT_F32, c->freq_dim, d, "time_embedding");

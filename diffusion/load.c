@@ -2,6 +2,7 @@
 // Finds, checks, converts and packs tensors.
 #include "diffusion/load.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,8 @@ int zt_load_find(zt_loader *l, const zt_weight **out, const char *name, int rank
     if (w->rank != rank || memcmp(w->shape, shape, (size_t)rank * sizeof(*shape)) != 0) {
         shape_text(is, sizeof(is), w->rank, w->shape);
         shape_text(wanted, sizeof(wanted), rank, shape);
-        zt_error("%s: tensor '%s' has shape %s, but the configuration says %s", zt_weights_label(l->w), name, is, wanted);
+        zt_error("%s: tensor '%s' has shape %s, but the configuration says %s", zt_weights_label(l->w), name, is,
+                 wanted);
         return -EINVAL;
     }
     if (!w->usable) {
@@ -156,14 +158,35 @@ static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int
 }
 
 // Where a row of a part lands.
-static int place(const zt_rows *p, int r)
+static int place(const zt_part *p, int r)
 {
     return p->stride16 == 2 ? p->row0 + r / 16 * 32 + r % 16 : p->row0 + r;
 }
 
-// Rows [r, r + n) of w, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with their scales.
-static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_rows *p, const zt_weight *w, const zt_weight *scale, int k,
-                       int r, int n)
+// What the file has for a part; scale and bias may be NULL.
+struct found {
+    const zt_weight *w, *scale, *bias;
+};
+
+static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
+{
+    char name[256];
+    const int64_t shape[2][5] = { { p->rows, k }, { p->rows, k / 4, 1, 2, 2 } };
+    const int rank = p->rank ? p->rank : 2;
+    *f = (struct found){ 0 };
+    snprintf(name, sizeof(name), "%s.weight", p->name);
+    int err = zt_load_find(l, &f->w, name, rank, shape[rank == 5]);
+    if (!err && f->w->type == ZT_I8)
+        err = find_scale(l, p->name, p->rows, &f->scale);
+    snprintf(name, sizeof(name), "%s.bias", p->name);
+    if (!err && p->bias)
+        err = zt_load_find(l, &f->bias, name, 1, shape[0]);
+    return err;
+}
+
+// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with their
+// scales.
+static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_part *p, const struct found *f, int k, int r, int n)
 {
     const size_t element = m->type == ZT_I8 ? 1 : sizeof(float);
     float *const row = (float *)((char *)l->stage + 16 * (size_t)m->K * element);       // [k]
@@ -171,71 +194,64 @@ static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_rows *p, const
     for (int i = 0; i < n; i++) {
         const int64_t from = (int64_t)(r + i) * k;
         float s = 1;
-        if (scale)
-            zt_weight_read(scale, r + i, 1, &s);
+        if (f->scale)
+            zt_weight_read(f->scale, r + i, 1, &s);
         if (m->type == ZT_I8) {
             int8_t *const to = (int8_t *)l->stage + (size_t)i * (size_t)m->K;
-            if (w->type == ZT_I8) {
-                memcpy(to, (const int8_t *)w->data + from, (size_t)k);
+            if (f->w->type == ZT_I8) {
+                memcpy(to, (const int8_t *)f->w->data + from, (size_t)k);
             } else {
-                zt_weight_read(w, from, k, row);
+                zt_weight_read(f->w, from, k, row);
                 s = zt_quantize_row(row, k, to);
             }
             ((float *)m->scale)[place(p, r + i)] = s;
             continue;
         }
         float *const to = (float *)l->stage + (size_t)i * (size_t)m->K;
-        zt_weight_read(w, from, k, to);
-        for (int j = 0; j < k && scale; j++)
+        zt_weight_read(f->w, from, k, to);
+        for (int j = 0; j < k && f->scale; j++)
             to[j] *= s;
     }
 }
 
-static int load_part(zt_loader *l, zt_matrix *m, int k, const zt_rows *p)
+static void load_part(zt_loader *l, zt_matrix *m, int k, const zt_part *p, const struct found *f)
 {
-    char name[256];
-    const zt_weight *w, *scale = NULL, *bias = NULL;
-    const int64_t shape[2][5] = { { p->rows, k }, { p->rows, k / 4, 1, 2, 2 } };
-    const int rank = p->rank ? p->rank : 2;
-    snprintf(name, sizeof(name), "%s.weight", p->name);
-    int err = zt_load_find(l, &w, name, rank, shape[rank == 5]);
-    if (!err && w->type == ZT_I8)
-        err = find_scale(l, p->name, p->rows, &scale);
-    snprintf(name, sizeof(name), "%s.bias", p->name);
-    if (!err && p->bias)
-        err = zt_load_find(l, &bias, name, 1, shape[0]);
-    if (!err)
-        err = reserve_stage(l, (16 * (size_t)m->K + (size_t)k + 16) * sizeof(float));
-    if (err < 0)
-        return err;
-
     for (int r = 0; r < p->rows; r += 16) {
         const int n = ZT_MIN(16, p->rows - r);
-        stage_rows(l, m, p, w, scale, k, r, n);
+        stage_rows(l, m, p, f, k, r, n);
         zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->type == ZT_I8 ? ZT_I8 : ZT_F32, n, place(p, r),
                        p->stride16 ? p->stride16 : 1);
     }
-    for (int r = 0; bias && r < p->rows; r++)
-        zt_weight_read(bias, r, 1, (float *)m->bias + place(p, r));
-    return 0;
+    for (int r = 0; f->bias && r < p->rows; r++)
+        zt_weight_read(f->bias, r, 1, (float *)m->bias + place(p, r));
 }
 
-int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_rows *part, int n)
+int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n)
 {
-    int err = make_matrix(l, out, type, N, K);
+    struct found found[ZT_MAX_PARTS];
     bool bias = false;
+    int err = 0;
+    assert(n <= ZT_MAX_PARTS);
     for (int i = 0; i < n && !err; i++) {
         bias |= part[i].bias;
-        err = load_part(l, out, k, &part[i]);
+        err = find_part(l, &found[i], k, &part[i]);
     }
+    if (!err)
+        err = make_matrix(l, out, type, N, K);
+    if (!err)
+        err = reserve_stage(l, (16 * (size_t)K + (size_t)k + 16) * sizeof(float));
+    if (err < 0)
+        return err;
+    for (int i = 0; i < n; i++)
+        load_part(l, out, k, &part[i], &found[i]);
     if (!bias)
         out->bias = NULL;
-    return err;
+    return 0;
 }
 
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name)
 {
-    return zt_load_matrix(l, out, type, N, K, K, &(zt_rows){ .name = name, .rows = N, .bias = true }, 1);
+    return zt_load_matrix(l, out, type, N, K, K, &(zt_part){ .name = name, .rows = N, .bias = true }, 1);
 }
 
 int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name)

@@ -42,16 +42,19 @@ int zt_load_floats(zt_loader *l, const float **out, const char *name, int rank, 
 int zt_load_vector(zt_loader *l, const float **out, const char *name, int n);
 
 // Rows of a matrix that one tensor gives: NAME.weight [rows, k] and, if asked, NAME.bias [rows].
-typedef struct zt_rows {
+typedef struct zt_part {
     const char *name;
     int         rows, row0;
     int         stride16;       // as zt_matrix_pack() has it; 0 is 1
     bool        bias;
     int         rank;           // of the tensor: 2 (0 too), or 5 for [rows, k / 4, 1, 2, 2]
-} zt_rows;
+} zt_part;
 
-// N x K from `n` tensors of row width k <= K; columns k..K are zero. I8 is taken from the file as it is, or quantised here.
-int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_rows *part, int n);
+enum { ZT_MAX_PARTS = 3 };
+
+// N x K from n <= ZT_MAX_PARTS tensors of row width k <= K; columns k..K are zero. I8 is taken from the file as it is, or
+// quantised here. Takes no memory before the file has been found to hold what the configuration says.
+int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n);
 // The usual case: NAME.{weight,bias}.
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name);
 // NAME.weight [N, C, 3, 3] and bias.

@@ -70,6 +70,15 @@ sed 's/q\.weight_scale/q.weight_saele/g' "$work/int8/random.safetensors" > "$wor
 expect 65 convert "$work/no-scales" "$work/garbage" --quant bf16
 [ ! -e "$work/garbage" ] || { echo "an output of I8 without scales" >&2; failed=1; }
 
+# a configuration alone cannot make it take memory (sanitizers cannot run like this)
+limited() { (ulimit -v 100000; "$model" --threads 1 info "$1" > "$work/out" 2> "$work/err"); }
+if limited "$work/int8"; then
+    mkdir "$work/wide" && cp "$work/int8/random.safetensors" "$work/wide"
+    sed 's/"dim": 64/"dim": 65536/; s/"in_dim": 50, "out_dim": 16/"in_dim": 254, "out_dim": 84/' "$work/int8/config.json" > "$work/wide/config.json"
+    limited "$work/wide"
+    [ $? = 65 ] || { echo "a wide configuration: $(cat "$work/err")" >&2; failed=1; }
+fi
+
 for bad in "--quant int4" "--heads 3" "--experts 0" "--size 100x48" "--dim x" "--sampler ddim" "--sink 8"; do
     "$make_model" $small $bad "$work/bad" > "$work/out" 2> "$work/err"
     { [ $? = 64 ] && [ ! -e "$work/bad" ] && [ "$(wc -l < "$work/err")" = 1 ]; } || {
