@@ -10,13 +10,30 @@
 #include "base/log.h"
 #include "diffusion/weights.h"
 
-// One entry of the header. Names are plain identifiers: nothing needs escaping.
-static void entry(FILE *f, const zt_weight *w, size_t at, bool last)
+static void string(FILE *f, const char *s)
 {
-    fprintf(f, "\"%s\":{\"dtype\":\"%s\",\"shape\":[", w->name, w->dtype);
+    fputc('"', f);
+    for (; *s; s++) {
+        if ((unsigned char)*s < 0x20) {
+            fprintf(f, "\\u%04x", (unsigned)*s);
+            continue;
+        }
+        if (*s == '"' || *s == '\\')
+            fputc('\\', f);
+        fputc(*s, f);
+    }
+    fputc('"', f);
+}
+
+// One entry of the header
+static void entry(FILE *f, const zt_weight *w, size_t at)
+{
+    fputc(',', f);
+    string(f, w->name);
+    fprintf(f, ":{\"dtype\":\"%s\",\"shape\":[", w->dtype);
     for (int i = 0; i < w->rank; i++)
         fprintf(f, "%s%lld", i ? "," : "", (long long)w->shape[i]);
-    fprintf(f, "],\"data_offsets\":[%zu,%zu]}%s", at, at + w->bytes, last ? "" : ",");
+    fprintf(f, "],\"data_offsets\":[%zu,%zu]}", at, at + w->bytes);
 }
 
 static int write_all(FILE *f, const zt_weight *w, int n)
@@ -26,9 +43,9 @@ static int write_all(FILE *f, const zt_weight *w, int n)
     FILE *const text = open_memstream(&header, &bytes);
     if (!text)
         return ENOMEM;
-    fputs("{\"__metadata__\":{\"format\":\"pt\"},", text);
+    fputs("{\"__metadata__\":{\"format\":\"pt\"}", text);
     for (int i = 0; i < n; i++) {
-        entry(text, &w[i], at, i == n - 1);
+        entry(text, &w[i], at);
         at += w[i].bytes;
     }
     fputc('}', text);
@@ -50,8 +67,10 @@ static int write_all(FILE *f, const zt_weight *w, int n)
 int zt_weights_write(const char *path, const zt_weight *w, int n)
 {
     char part[4096];
-    if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part))
+    if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part)) {
+        zt_error("%s: %s", path, strerror(ENAMETOOLONG));
         return -ENAMETOOLONG;
+    }
     FILE *const f = fopen(part, "wbe");
     int err = f ? write_all(f, w, n) : errno;
     if (f && !err && fsync(fileno(f)) < 0)

@@ -194,6 +194,23 @@ static void written_files_are_read_back(void **state)
     zt_weights_close(&r);
 }
 
+static void any_name_and_no_tensor_can_be_written(void **state)
+{
+    static const char *const name = "a \"quoted\" \\ name,\n\x01 caf\xc3\xa9";
+    const zt_weight w = { .name = name, .dtype = "I8", .rank = 1, .shape = { 1 }, .data = "x", .bytes = 1 };
+    char path[] = "/tmp/zt-weights-XXXXXX.safetensors";
+    close(mkstemps(path, 12));
+    for (int n = 0; n < 2; n++) {
+        zt_weights *r = NULL;
+        assert_int_equal(zt_weights_write(path, &w, n), 0);
+        assert_int_equal(zt_weights_open(&r, path), 0);
+        assert_int_equal(zt_weights_count(r), n);
+        assert_int_equal(zt_weights_find(r, name) != NULL, n);
+        zt_weights_close(&r);
+    }
+    unlink(path);
+}
+
 static void hashes_see_every_bit(void **state)
 {
     char text[67];
@@ -260,6 +277,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ill_formed_headers_are_refused),
         cmocka_unit_test(truncated_files_are_refused),
         cmocka_unit_test(written_files_are_read_back),
+        cmocka_unit_test(any_name_and_no_tensor_can_be_written),
         cmocka_unit_test(hashes_see_every_bit),
         cmocka_unit_test(rows_are_quantised_to_half_a_step),
         cmocka_unit_test(json_values_are_strict),
