@@ -297,6 +297,8 @@ static bool read_other(reader *r, const char *key, bool *known)
     }
     if (strcmp(key, "previous_shifts") == 0)
         return zt_json_bool(&r->j, &c->previous_shifts);
+    if (strcmp(key, "residual") == 0)
+        return zt_json_bool(&r->j, &c->residual);
     if (strcmp(key, "step_embed") == 0)
         return zt_json_bool(&r->j, &c->step_embed);
     if (strcmp(key, "name") == 0)
@@ -390,6 +392,8 @@ static bool check(reader *r)
         return refuse(r, "freq_dim", "is odd");
     if (c->previous_shifts && !c->previous)
         return refuse(r, "previous_shifts", "needs previous_frames");
+    if (c->residual && !c->previous)
+        return refuse(r, "residual", "needs previous_frames");
     if (c->previous && c->in_dim != (1 + c->previous + (c->previous_shifts ? 4 : 0)) * c->out_dim + c->previous)
         return refuse(r, "in_dim", "does not fit out_dim and previous_frames");
     if (!c->previous && c->in_dim != c->out_dim)

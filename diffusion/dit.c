@@ -321,6 +321,17 @@ void zt_dit_blocks(zt_dit *t, int from, int to)
         run_block(t, i);
 }
 
+// v = (x - previous - r) / sigma in place of r, the head's output in f->v; sigma is at least 0.05.
+static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_in *f)
+{
+    const zt_kernels *const k = &t->d->k;
+    const float a = 1 / ZT_MAX(f->t / 1000, 0.05f);
+    const int C = t->c->out_dim;
+    const zt_tensor v = zt_tensor_4d(f->v, ZT_F32, 1, C, s->h, s->w);
+    k->combine(t->d, v, 1, v, 1, zt_tensor_4d((void *)f->latent[1], ZT_F32, 1, C, s->h, s->w));
+    k->combine(t->d, v, a, zt_tensor_4d((void *)f->latent[0], ZT_F32, 1, C, s->h, s->w), -a, v);
+}
+
 void zt_dit_end(zt_dit *t)
 {
     const zt_kernels *const k = &t->d->k;
@@ -336,8 +347,11 @@ void zt_dit_end(zt_dit *t)
     k->linear(t->d, out, y, &t->head, &(zt_epilogue){ 0 });
     for (int i = 0, m = 0; m < M; i++) {
         const zt_segment *const s = &t->segment[i];
-        for (int j = 0; j < s->frames; j++, m += tokens(s))
+        for (int j = 0; j < s->frames; j++, m += tokens(s)) {
             k->unpatchify(t->d, zt_tensor_4d(s->frame[j].v, ZT_F32, 1, C, s->h, s->w), zt_tensor_rows(out, m, tokens(s)));
+            if (t->c->residual)
+                velocity_of_residual(t, s, &s->frame[j]);
+        }
     }
 }
 
