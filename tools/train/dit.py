@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
-    "previous_frames": 2, "previous_shifts": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
+    "previous_frames": 2, "previous_shifts": True, "residual": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
 }
 
@@ -356,7 +356,10 @@ class Flyover(nn.Module):
             y = b(y, e0, rope, text, missing, window, top_k or c["n_activated_experts"], caches and caches[i])
         v = self.head(y, e).float()                                                        # [B, F, C, T, (q r c)]
         v = v.unflatten(-1, (2, 2, c["out_dim"])).unflatten(3, (rows, cols))               # [.., r, c, q, r', ch]
-        return v.permute(0, 1, 2, 7, 3, 5, 4, 6).flatten(6, 7).flatten(4, 5)
+        v = v.permute(0, 1, 2, 7, 3, 5, 4, 6).flatten(6, 7).flatten(4, 5)
+        if c.get("residual"):
+            v = (x - torch.nan_to_num(previous[:, :, :, 0]) - v) / t.clamp(min=0.05)[..., None, None, None]
+        return v
 
 
 def sigmas(steps, shift=3.0):

@@ -64,7 +64,7 @@ def pack(state, decoder):
 
 
 def config_of(config):
-    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "n_routed_experts",
+    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "n_routed_experts",
             "n_activated_experts", "n_shared_experts", "moe_inter_dim")
     with open(os.path.join(HERE, "words.json")) as f:
         words = json.load(f)
