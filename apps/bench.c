@@ -56,10 +56,12 @@ static int64_t exec_time(void)
     const char *after = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
     if (f)
         fclose(f);
-    if (!after || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks) != 1)
+    if (!after || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                         &ticks) != 1)
         return now;
     clock_gettime(CLOCK_BOOTTIME, &boot);
-    const int64_t age = (int64_t)boot.tv_sec * ZT_S + boot.tv_nsec - (int64_t)(ticks * (ZT_S / (uint64_t)sysconf(_SC_CLK_TCK)));
+    const int64_t age =
+        (int64_t)boot.tv_sec * ZT_S + boot.tv_nsec - (int64_t)(ticks * (ZT_S / (uint64_t)sysconf(_SC_CLK_TCK)));
     return age >= 0 && age < 10 * ZT_S ? now - age : now;
 }
 

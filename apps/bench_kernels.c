@@ -110,15 +110,16 @@ static double measure(void (*call)(const work *w), const work *w)
     return ns;
 }
 
-static void print(kernels *k, const char *op, const char *dtype, const char *shape, double value, const char *unit, double peak)
+static void print(kernels *k, const char *op, const char *dtype, const char *shape, double value, const char *unit,
+                  double peak)
 {
     char of_limit[32] = "null";
     if (peak > 0)
         snprintf(of_limit, sizeof(of_limit), "%.3f", value * 1e9 / peak);
     if (k->b->json)
-        printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", \"value\": %.2f, "
-               "\"unit\": \"%s\", \"of_limit\": %s, \"peer\": null, \"of_peer\": null}\n", op, dtype, k->d->level, k->d->threads,
-               shape, value, unit, of_limit);
+        printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
+               "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": null, \"of_peer\": null}\n",
+               op, dtype, k->d->level, k->d->threads, shape, value, unit, of_limit);
     else
         printf("%-12s %-5s %-28s %9.1f %-6s %s\n", op, dtype, shape, value, unit, of_limit);
     fflush(stdout);
@@ -181,7 +182,8 @@ static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int
     }
     w.span = (zt_span){ .rows = m, .kv = &w.kv, .slot = slot, .n = slots };
     snprintf(shape, sizeof(shape), "q%d kv%d H%d D64", m, m * slots, H);
-    print(k, "attention", type_name[type], shape, 4.0 * m * m * slots * H * 64 / measure(call_attention, &w), "GF/s", limit(k, type));
+    print(k, "attention", type_name[type], shape, 4.0 * m * m * slots * H * 64 / measure(call_attention, &w), "GF/s",
+          limit(k, type));
 }
 
 static void call_moe(const work *w)
@@ -200,10 +202,11 @@ static void bench_moe(kernels *k, enum zt_type type)
     for (int i = 0; i <= EXPERTS; i++)
         up[i] = matrix(k, type, 2 * INTER, DIM), down[i] = matrix(k, type, DIM, INTER);
     const zt_tensor gate = rows(k, ZT_F32, 1, 1, EXPERTS, DIM);
-    w.moe = (zt_moe){ .E = EXPERTS, .k = TOP_K, .score = ZT_SIGMOID, .route_scale = 1, .gate_w = gate.data, .up = up, .down = down,
-                      .shared_up = &up[EXPERTS], .shared_down = &down[EXPERTS] };
+    w.moe = (zt_moe){ .E = EXPERTS, .k = TOP_K, .score = ZT_SIGMOID, .route_scale = 1, .gate_w = gate.data, .up = up,
+                      .down = down, .shared_up = &up[EXPERTS], .shared_down = &down[EXPERTS] };
     snprintf(shape, sizeof(shape), "M%d C%d E%d k%d+1 I%d", M, DIM, EXPERTS, TOP_K, INTER);
-    print(k, "moe", type_name[type], shape, 6.0 * M * DIM * INTER * (TOP_K + 1) / measure(call_moe, &w), unit(type), limit(k, type));
+    print(k, "moe", type_name[type], shape, 6.0 * M * DIM * INTER * (TOP_K + 1) / measure(call_moe, &w), unit(type),
+          limit(k, type));
 }
 
 static void call_conv(const work *w)

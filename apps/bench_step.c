@@ -39,10 +39,14 @@ static int one_frame(streams *s, zt_samples *timed)
 static void print(const zt_bench *b, const zt_model_info *info, zt_samples *timed)
 {
     zt_device *d = b->setup.device;
-    const double p50 = (double)zt_samples_quantile(timed, 0.5) / 1e6, p99 = (double)zt_samples_quantile(timed, 0.99) / 1e6;
-    const double linear = (double)(info->linear_ops * b->sessions), attention = (double)(info->attention_ops * b->sessions);
+    const double p50 = (double)zt_samples_quantile(timed, 0.5) / 1e6,
+                 p99 = (double)zt_samples_quantile(timed, 0.99) / 1e6;
+    const double linear = (double)(info->linear_ops * b->sessions),
+                 attention = (double)(info->attention_ops * b->sessions);
     const bool f32 = info->precision == ZT_PRECISION_F32;
-    const double peak = zt_bench_peak(d, f32 ? ZT_PEAK_F32 : info->precision == ZT_PRECISION_INT8 ? ZT_PEAK_I8 : ZT_PEAK_BF16);
+    const double peak = zt_bench_peak(d, f32                                      ? ZT_PEAK_F32
+                                           : info->precision == ZT_PRECISION_INT8 ? ZT_PEAK_I8
+                                                                                  : ZT_PEAK_BF16);
     const double peak2 = zt_bench_peak(d, f32 ? ZT_PEAK_F32 : ZT_PEAK_BF16);
     const double gops = (linear + attention) / (p50 * 1e6);
     const int tokens = info->w / 16 * (info->h / 16) * (int)b->sessions;
@@ -51,12 +55,14 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
         snprintf(of_limit, sizeof(of_limit), "%.3f", (linear / peak + attention / peak2) / (p50 / 1e3));
     const char *precision = zt_precision_names[info->precision];
     if (b->json)
-        printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, \"cache\": %d, "
-               "\"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, \"of_limit\": %s}\n", d->level, d->threads,
-               precision, tokens, info->window_frames, (int)b->sessions, p50, p99, gops, of_limit);
+        printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, "
+               "\"cache\": %d, \"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, \"of_limit\": %s}\n",
+               d->level, d->threads, precision, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
+               of_limit);
     else
-        printf("%s %s, %d threads: %d tokens, window %d, %d jobs: %.2f ms (p99 %.2f), %.0f GOP/s, %s of the limit\n", d->level,
-               precision, d->threads, tokens, info->window_frames, (int)b->sessions, p50, p99, gops, of_limit);
+        printf("%s %s, %d threads: %d tokens, window %d, %d jobs: %.2f ms (p99 %.2f), %.0f GOP/s, %s of the limit\n",
+               d->level, precision, d->threads, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
+               of_limit);
 }
 
 int zt_bench_step(zt_bench *b)

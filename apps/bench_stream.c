@@ -85,7 +85,8 @@ static void print_stages(bench *x)
     const char *sep = "";
     for (int i = ZT_DENOISE_STAGE; i < ZT_STAGES; i++) {
         printf("%s\"%s\": {\"p50\": %.3f, \"p99\": %.3f}", sep, zt_stage_name[i],
-               (double)zt_samples_quantile(&x->stage[i], 0.5) / 1e6, (double)zt_samples_quantile(&x->stage[i], 0.99) / 1e6);
+               (double)zt_samples_quantile(&x->stage[i], 0.5) / 1e6,
+               (double)zt_samples_quantile(&x->stage[i], 0.99) / 1e6);
         sep = ", ";
     }
 }
@@ -100,26 +101,28 @@ static void print(bench *x)
     const double fps = x->packets > 1 ? (double)(x->packets - 1) / ((double)(x->last - x->first) / (double)ZT_S) : 0;
     const double first_ms = (double)(x->first - x->b->started) / 1e6, rss = (double)usage.ru_maxrss / 1024;
     if (x->b->json) {
-        printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"steps\": %d, \"fps\": %.3f, "
-               "\"frames\": %lld, \"first_frame_ms\": %.1f, \"rss_mb\": %.1f,\n \"stages_ms\": {", d->level, d->threads,
-               zt_precision_names[zt_model_get_info(x->b->setup.model)->precision], (int)x->b->steps, fps, (long long)x->packets,
-               first_ms, rss);
+        printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"steps\": %d, "
+               "\"fps\": %.3f, \"frames\": %lld, \"first_frame_ms\": %.1f, \"rss_mb\": %.1f,\n \"stages_ms\": {",
+               d->level, d->threads, zt_precision_names[zt_model_get_info(x->b->setup.model)->precision],
+               (int)x->b->steps, fps, (long long)x->packets, first_ms, rss);
         print_stages(x);
         printf("},\n \"latency_ms\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f}, \"outcomes\": {",
-               (double)zt_samples_quantile(&x->latency, 0.5) / 1e6, (double)zt_samples_quantile(&x->latency, 0.99) / 1e6,
-               (double)zt_samples_quantile(&x->latency, 1) / 1e6);
+               (double)zt_samples_quantile(&x->latency, 0.5) / 1e6,
+               (double)zt_samples_quantile(&x->latency, 0.99) / 1e6, (double)zt_samples_quantile(&x->latency, 1) / 1e6);
         for (int i = 0; i < ZT_OUTCOMES; i++)
             printf("%s\"%s\": %llu", i ? ", " : "", zt_outcome_name[i], (unsigned long long)m.outcome[i]);
         printf("}}\n");
         return;
     }
-    printf("%s, %d threads, %d steps: %.2f frames/s, first after %.0f ms, %.0f MB\n", d->level, d->threads, (int)x->b->steps, fps,
-           first_ms, rss);
+    printf("%s, %d threads, %d steps: %.2f frames/s, first after %.0f ms, %.0f MB\n", d->level, d->threads,
+           (int)x->b->steps, fps, first_ms, rss);
     for (int i = ZT_DENOISE_STAGE; i < ZT_STAGES; i++)
-        printf("  %-8s p50 %7.2f ms  p99 %7.2f ms\n", zt_stage_name[i], (double)zt_samples_quantile(&x->stage[i], 0.5) / 1e6,
+        printf("  %-8s p50 %7.2f ms  p99 %7.2f ms\n", zt_stage_name[i],
+               (double)zt_samples_quantile(&x->stage[i], 0.5) / 1e6,
                (double)zt_samples_quantile(&x->stage[i], 0.99) / 1e6);
-    printf("  %-8s p50 %7.2f ms  p99 %7.2f ms  max %.2f ms\n ", "latency", (double)zt_samples_quantile(&x->latency, 0.5) / 1e6,
-           (double)zt_samples_quantile(&x->latency, 0.99) / 1e6, (double)zt_samples_quantile(&x->latency, 1) / 1e6);
+    printf("  %-8s p50 %7.2f ms  p99 %7.2f ms  max %.2f ms\n ", "latency",
+           (double)zt_samples_quantile(&x->latency, 0.5) / 1e6, (double)zt_samples_quantile(&x->latency, 0.99) / 1e6,
+           (double)zt_samples_quantile(&x->latency, 1) / 1e6);
     for (int i = 0; i < ZT_OUTCOMES; i++)
         printf(" %s %llu", zt_outcome_name[i], (unsigned long long)m.outcome[i]);
     printf("\n");
@@ -129,9 +132,17 @@ static int open_stream(bench *x)
 {
     const zt_model_info *info = zt_model_get_info(x->b->setup.model);
     const zt_stream_params p = {
-        .url = "null:", .w = info->w, .h = info->h, .out_w = x->b->size.a ? x->b->size.a : 2 * info->w,
-        .out_h = x->b->size.b ? x->b->size.b : 2 * info->h, .fps = x->b->fps ? (int)x->b->fps : info->fps, .codec = "h264",
-        .bitrate = x->b->bitrate, .live = true, .on_packet = on_packet, .cookie = x,
+        .url = "null:",
+        .w = info->w,
+        .h = info->h,
+        .out_w = x->b->size.a ? x->b->size.a : 2 * info->w,
+        .out_h = x->b->size.b ? x->b->size.b : 2 * info->h,
+        .fps = x->b->fps ? (int)x->b->fps : info->fps,
+        .codec = "h264",
+        .bitrate = x->b->bitrate,
+        .live = true,
+        .on_packet = on_packet,
+        .cookie = x,
     };
     int err = 0;
     for (int i = 0; i < ZT_STAGES && !err; i++)
@@ -145,8 +156,15 @@ static int run(bench *x)
 {
     // Paced, the scheduler may take fewer steps; unpaced, every frame has them all.
     const zt_session_params p = {
-        .prompt = x->b->prompt, .fps = (int)x->b->fps, .steps_max = (int)x->b->steps, .steps_min = 1, .seed = x->b->seed,
-        .unpaced = !x->b->fps, .on_frame = on_frame, .on_stage = on_stage, .cookie = x,
+        .prompt = x->b->prompt,
+        .fps = (int)x->b->fps,
+        .steps_max = (int)x->b->steps,
+        .steps_min = 1,
+        .seed = x->b->seed,
+        .unpaced = !x->b->fps,
+        .on_frame = on_frame,
+        .on_stage = on_stage,
+        .cookie = x,
     };
     int err = zt_session_create(&x->session, x->b->setup.engine, &p);
     if (err < 0)

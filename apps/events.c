@@ -39,7 +39,8 @@ static const char *read_event(zt_event *e, const cJSON *root, const zt_model *m)
         return "not a JSON object";
     for (const cJSON *c = root->child; c; c = c->next) {
         if (!strcmp(c->string, "frame")) {
-            if (!cJSON_IsNumber(c) || !(c->valuedouble >= 0 && c->valuedouble < 9e15) || c->valuedouble != floor(c->valuedouble))
+            if (!cJSON_IsNumber(c) || !(c->valuedouble >= 0 && c->valuedouble < 9e15) ||
+                c->valuedouble != floor(c->valuedouble))
                 return "\"frame\" is not a whole number from 0";
             e->frame = (uint64_t)c->valuedouble;
             framed = true;

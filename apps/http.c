@@ -60,13 +60,15 @@ static void handle(SoupServer *server, SoupServerMessage *msg, const char *path,
     const char *method = soup_server_message_get_method(msg);
     if (!our_host(h, msg)) {
         answer_line(msg, SOUP_STATUS_MISDIRECTED_REQUEST, "this host name is not served here");
-    } else if (strcmp(path, "/") && strcmp(path, "/healthz") && strcmp(path, "/readyz") && strcmp(path, "/metrics") && strcmp(path, "/model")) {
+    } else if (strcmp(path, "/") && strcmp(path, "/healthz") && strcmp(path, "/readyz") && strcmp(path, "/metrics") &&
+               strcmp(path, "/model")) {
         answer_line(msg, SOUP_STATUS_NOT_FOUND, "not found");
     } else if (strcmp(method, "GET") && strcmp(method, "HEAD")) {
         soup_message_headers_replace(soup_server_message_get_response_headers(msg), "Allow", "GET, HEAD");
         answer_line(msg, SOUP_STATUS_METHOD_NOT_ALLOWED, "GET or HEAD");
     } else if (!strcmp(path, "/")) {
-        answer_line(msg, SOUP_STATUS_OK, "Zoetrope " ZT_VERSION ". Here: /model /metrics /healthz /readyz. The stream is on RTSP.");
+        answer_line(msg, SOUP_STATUS_OK,
+                    "Zoetrope " ZT_VERSION ". Here: /model /metrics /healthz /readyz. The stream is on RTSP.");
     } else if (!strcmp(path, "/healthz")) {
         answer_line(msg, SOUP_STATUS_OK, "ok");
     } else if (!strcmp(path, "/readyz")) {
@@ -82,7 +84,8 @@ static void handle(SoupServer *server, SoupServerMessage *msg, const char *path,
 }
 
 // Nothing here wants a body, and one may be endless.
-static void discard_body(SoupServer *server, SoupServerMessage *msg, const char *path, GHashTable *query, gpointer cookie)
+static void discard_body(SoupServer *server, SoupServerMessage *msg, const char *path, GHashTable *query,
+                         gpointer cookie)
 {
     (void)server, (void)path, (void)query, (void)cookie;
     soup_message_body_set_accumulate(soup_server_message_get_request_body(msg), FALSE);

@@ -79,7 +79,8 @@ static void process(FILE *f)
     if (stat) {
         char line[1024];
         const char *after = fgets(line, sizeof(line), stat) ? strrchr(line, ')') : NULL;
-        if (!after || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %lld",
+        if (!after || sscanf(after + 2,
+                             "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %lld",
                              &user, &system, &pages) != 3)
             user = system = 0, pages = 0;
         fclose(stat);
@@ -103,7 +104,8 @@ char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
     fprintf(f, "zoetrope_build_info{version=\"%s\",backend=\"%s\"} 1\n", ZT_VERSION, t->backend);
     head(f, "zoetrope_frames_total", "counter", "Display slots by outcome.");
     for (int i = 0; i < ZT_OUTCOMES; i++)
-        fprintf(f, "zoetrope_frames_total{outcome=\"%s\"} %llu\n", zt_outcome_name[i], (unsigned long long)m->outcome[i]);
+        fprintf(f, "zoetrope_frames_total{outcome=\"%s\"} %llu\n", zt_outcome_name[i],
+                (unsigned long long)m->outcome[i]);
     stages(f, m);
     latencies(f, m);
     head(f, "zoetrope_sessions", "gauge", "Sessions that are open.");

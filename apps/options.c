@@ -157,7 +157,8 @@ static const char *expected(const zt_option *o, char *text, size_t bytes)
         snprintf(text, bytes, "N or MIN-MAX in %d..%d", (int)o->min, (int)o->max);
         return text;
     case ZT_OPTION_RATE:
-        snprintf(text, bytes, "bits per second such as 800k or 2M, in %lld..%lld", (long long)o->min, (long long)o->max);
+        snprintf(text, bytes, "bits per second such as 800k or 2M, in %lld..%lld", (long long)o->min,
+                 (long long)o->max);
         return text;
     case ZT_OPTION_CHOICE: {
         int at = snprintf(text, bytes, "one of");
@@ -208,7 +209,8 @@ static int parse_long(parser *p, char **argv, int *at)
     if (i < 0)
         return zt_options_misuse(p->program, "unknown option --%.*s", (int)ZT_MIN(length, 60), name);
     if (p->option[i].kind == ZT_OPTION_FLAG)
-        return equals ? zt_options_misuse(p->program, "--%s takes no value", p->option[i].name) : given_value(p, i, "1");
+        return equals ? zt_options_misuse(p->program, "--%s takes no value", p->option[i].name)
+                      : given_value(p, i, "1");
     if (equals)
         return given_value(p, i, equals + 1);
     if (!argv[*at + 1])
@@ -360,8 +362,8 @@ static void print_help(const parser *p)
                  o->letter ? ", " : "  ", o->name, o->value ? " " : "", o->value ? o->value : "");
         printf("  %-30s %s\n", left, o->help);
     }
-    printf("\nEvery option --SOME-NAME has a twin ZOETROPE_SOME_NAME in the environment and a key \"some-name\" in the file\n"
-           "of --config; the command line comes first, then the environment, then the file.\n");
+    printf("\nEvery option --SOME-NAME has a twin ZOETROPE_SOME_NAME in the environment and a key \"some-name\" in\n"
+           "the file of --config; the command line comes first, then the environment, then the file.\n");
 }
 
 static void add(parser *p, zt_option o)
@@ -374,9 +376,11 @@ static void add_all(parser *p, zt_common *common)
 {
     for (const zt_option *o = p->program->option; o && o->name; o++)
         add(p, *o);
-    add(p, (zt_option){ "threads", 0, ZT_OPTION_INT, &common->threads, "N", "that compute (as many as there are CPUs)", 0, 256 });
+    add(p, (zt_option){ "threads", 0, ZT_OPTION_INT, &common->threads, "N", "that compute (as many as there are CPUs)",
+                        0, 256 });
     add(p, (zt_option){ "config", 0, ZT_OPTION_STRING, &p->config, "FILE", "options as a JSON object" });
-    add(p, (zt_option){ "log-format", 0, ZT_OPTION_CHOICE, &common->log_format, "FORMAT", "text or json (text)", 0, 0, log_formats });
+    add(p, (zt_option){ "log-format", 0, ZT_OPTION_CHOICE, &common->log_format, "FORMAT", "text or json (text)", 0, 0,
+                        log_formats });
     add(p, (zt_option){ "quiet", 'q', ZT_OPTION_FLAG, &common->quiet, NULL, "errors only" });
     add(p, (zt_option){ "verbose", 'v', ZT_OPTION_FLAG, &common->verbose, NULL, "more to read" });
     add(p, (zt_option){ "help", 'h', ZT_OPTION_FLAG, &p->help, NULL, "this text" });

@@ -31,7 +31,8 @@ static void tell(zt_progress *p, int64_t done, int64_t now, const char *how)
     const double fps = seconds > 0 ? (double)(done - 1) / seconds : 0;
     const double left = fps > 0 ? (double)(p->frames - done) / fps : 0;
     if (p->terminal)
-        fprintf(p->terminal, "\r%lld/%lld frames  %.1f fps  ETA %.0f s \033[K", (long long)done, (long long)p->frames, fps, left);
+        fprintf(p->terminal, "\r%lld/%lld frames  %.1f fps  ETA %.0f s \033[K", (long long)done, (long long)p->frames,
+                fps, left);
     if (p->file) {
         fprintf(p->file, "frame=%lld\nframes=%lld\nfps=%.2f\neta_s=%.1f\nprogress=%s\n", (long long)done,
                 (long long)p->frames, fps, left, how);

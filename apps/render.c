@@ -105,14 +105,18 @@ static int parse(render *r, int argc, char **argv)
         { "out", 'o', ZT_OPTION_STRING, &r->out, "OUT", ".mp4 .mkv .webm .mov .y4m, %04d.png, or - for y4m on stdout (required)" },
         { 0 },
     };
-    const zt_program program = { "zoetrope-render", "Renders a clip from a prompt.", "-p PROMPT [OPTIONS] -o OUT", option, 0 };
+    const zt_program program = { "zoetrope-render", "Renders a clip from a prompt.", "-p PROMPT [OPTIONS] -o OUT",
+                                 option, 0 };
     const char *none[1];
     const int code = zt_options_parse(&program, argc, argv, &r->common, none);
     if (code >= 0)
         return code;
     r->setup.threads = r->common.threads;
     if (r->image || r->manifest || r->replay)
-        return zt_options_misuse(&program, "--%s is not in this version", r->image ? "image" : r->manifest ? "manifest" : "replay");
+        return zt_options_misuse(&program, "--%s is not in this version",
+                                 r->image      ? "image"
+                                 : r->manifest ? "manifest"
+                                               : "replay");
     if (!r->out || !*r->out)
         return zt_options_misuse(&program, "no output: -o OUT is missing");
     if (!r->prompt)
@@ -162,9 +166,21 @@ static bool raw_output(const char *path)
 static int open_stream(render *r, const zt_model_info *info)
 {
     zt_stream_params p = {
-        .url = r->out, .w = info->w, .h = info->h, .out_w = r->size.a, .out_h = r->size.b,
-        .fps = (int)r->fps, .codec = r->codec ? codecs[r->codec] : NULL, .crf = r->crf == 0 ? -1 : r->crf < 0 ? 0 : (int)r->crf,
-        .bitrate = r->bitrate, .overwrite = r->overwrite, .title = r->prompt, .on_packet = on_packet, .cookie = r,
+        .url = r->out,
+        .w = info->w,
+        .h = info->h,
+        .out_w = r->size.a,
+        .out_h = r->size.b,
+        .fps = (int)r->fps,
+        .codec = r->codec ? codecs[r->codec] : NULL,
+        .crf = r->crf == 0  ? -1
+               : r->crf < 0 ? 0
+                            : (int)r->crf,
+        .bitrate = r->bitrate,
+        .overwrite = r->overwrite,
+        .title = r->prompt,
+        .on_packet = on_packet,
+        .cookie = r,
     };
     if (!p.out_w && !raw_output(r->out))
         p.out_w = 2 * info->w, p.out_h = 2 * info->h;
@@ -193,8 +209,17 @@ static int open_all(render *r)
 static int run(render *r)
 {
     const zt_session_params p = {
-        .prompt = r->prompt, .event = r->events.event, .events = r->events.n, .fps = (int)r->fps, .steps_max = (int)r->steps,
-        .seed = r->seed, .frames = (uint64_t)r->frames, .offline = true, .pool = 16, .on_frame = on_frame, .cookie = r,
+        .prompt = r->prompt,
+        .event = r->events.event,
+        .events = r->events.n,
+        .fps = (int)r->fps,
+        .steps_max = (int)r->steps,
+        .seed = r->seed,
+        .frames = (uint64_t)r->frames,
+        .offline = true,
+        .pool = 16,
+        .on_frame = on_frame,
+        .cookie = r,
     };
     int err = zt_session_create(&r->session, r->setup.engine, &p);
     if (err < 0)
@@ -226,7 +251,10 @@ int main(int argc, char **argv)
     code = open_all(&r);
     if (!code) {
         code = run(&r);
-        zt_progress_close(&r.progress, r.written, zt_now(), !code ? "end" : code == ZT_EXIT_AGAIN ? "interrupted" : "failed");
+        zt_progress_close(&r.progress, r.written, zt_now(),
+                          !code                   ? "end"
+                          : code == ZT_EXIT_AGAIN ? "interrupted"
+                                                  : "failed");
         if (code == ZT_EXIT_AGAIN)
             zt_warn("interrupted: %s is complete with %lld of %lld frames", strcmp(r.out, "-") ? r.out : "the output",
                     (long long)r.written, (long long)r.frames);

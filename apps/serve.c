@@ -166,7 +166,8 @@ static int read_address(const zt_program *p, const char *option, const char *tex
     if (!split_address(text, out))
         return zt_options_misuse(p, "--%s: \"%.60s\" is not HOST:PORT or off", option, text);
     if (!is_loopback(out->host))
-        return zt_options_misuse(p, "--%s: %s can be reached by others, and tokens are not in this version: use 127.0.0.1",
+        return zt_options_misuse(p,
+                                 "--%s: %s can be reached by others, and tokens are not in this version: use 127.0.0.1",
                                  option, out->host);
     return -1;
 }
@@ -276,7 +277,8 @@ static void say_where(const serve *s, const address *http, const address *rtsp)
     if (s->rtsp)
         at += (size_t)snprintf(text, sizeof(text), "rtsp://%s:%d/live", rtsp->host, zt_rtsp_server_port(s->rtsp));
     if (s->http)
-        snprintf(text + at, sizeof(text) - at, "%shttp://%s:%d/", at ? " " : "", http->host, zt_servers_http_port(s->http));
+        snprintf(text + at, sizeof(text) - at, "%shttp://%s:%d/", at ? " " : "", http->host,
+                 zt_servers_http_port(s->http));
     if (!s->common.quiet && !getenv("ZOETROPE_LOG") && !s->common.verbose)
         zt_log_level(ZT_LOG_INFO);
     zt_info("serving %s", text);

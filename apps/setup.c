@@ -10,7 +10,8 @@
 const char *const zt_device_names[] = { "auto", "cpu", "cuda", NULL };
 const char *const zt_precision_names[] = { "default", "f32", "bf16", "int8", "int4", "fp8", NULL };
 
-static const enum zt_precision precisions[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8 };
+static const enum zt_precision precisions[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16,
+                                                ZT_PRECISION_INT8 };
 
 int zt_setup_open(zt_setup *s, bool engine)
 {
@@ -18,11 +19,13 @@ int zt_setup_open(zt_setup *s, bool engine)
         zt_error("precision %s is not in this version", zt_precision_names[s->precision_name]);
         return ZT_EXIT_UNAVAILABLE;
     }
-    const zt_device_params p = { .device = s->device_name ? zt_device_names[s->device_name] : NULL, .threads = (int)s->threads };
+    const zt_device_params p = { .device = s->device_name ? zt_device_names[s->device_name] : NULL,
+                                 .threads = (int)s->threads };
     int err = zt_device_open(&s->device, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
-    err = zt_model_open(&s->model, s->device, s->path ? s->path : zt_path_default_model(), precisions[s->precision_name]);
+    err =
+        zt_model_open(&s->model, s->device, s->path ? s->path : zt_path_default_model(), precisions[s->precision_name]);
     if (err < 0)
         return zt_exit_input(err);
     if (engine && zt_engine_create(&s->engine, s->device, s->model) < 0)

@@ -65,9 +65,10 @@ void zt_engine_metrics(zt_engine *e, zt_metrics *out);
 // From any thread but the engine's. 0, -EINVAL (a parameter is out of range: logged), -EAGAIN (too many sessions),
 // -ENOTSUP (the model makes several pictures per pass), -ENOMEM. *out is written before the first on_frame.
 int  zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p);
-void zt_session_destroy(zt_session **s);    // on_frame is never called after this returns; from any thread but the engine's
+// on_frame is never called after it returns. From any thread but the engine's.
+void zt_session_destroy(zt_session **s);
 int  zt_session_wait(zt_session *s);        // until `frames` are made, it was stopped, or it failed: 0 or -errno
-void zt_session_stop(zt_session *s);        // finish the frame in work, then be done; from any thread, async-signal-safe
+void zt_session_stop(zt_session *s);        // finish the frame in work, then be done; any thread, async-signal-safe
 bool zt_session_done(zt_session *s);        // zt_session_wait() would return at once; from any thread
 
 // Mailboxes: the latest is read when the next frame's first pass is launched. From any thread. 0 or -EINVAL.
