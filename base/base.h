@@ -27,6 +27,10 @@ static inline int64_t zt_round_up(int64_t n, int64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+// Bytes of the UTF-8 character at s, 0 when there is none: overlong forms and surrogates do not count. At most n >= 1
+// bytes are read, none of them after a zero.
+int zt_utf8_length(const char *s, size_t n);
+
 // 64-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
 void *zt_alloc(size_t bytes);
 void  zt_free(void *p);

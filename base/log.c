@@ -51,25 +51,12 @@ void zt_log_json(int on)
     sink.json = on;
 }
 
-// Bytes of the UTF-8 character at s, 0 when there is none. Overlong forms and surrogates do not count.
-static int utf8_length(const unsigned char *s)
-{
-    const int n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    for (int i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 // Leaves valid UTF-8 on one line: controls become spaces, broken bytes '?'.
 static void clean(char *line)
 {
-    for (unsigned char *s = (unsigned char *)line; *s;) {
-        const int n = utf8_length(s);
-        if (*s < 0x20 || *s == 0x7f)
+    for (char *s = line; *s;) {
+        const int n = zt_utf8_length(s, 4);
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
             *s = ' ';
         else if (!n)
             *s = '?';

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base.h"
+
 static bool fail(zt_json *j, const char *why)
 {
     if (!j->error)
@@ -94,24 +96,6 @@ bool zt_json_key(zt_json *j, char *key, size_t bytes)
     return true;
 }
 
-// Length of the UTF-8 sequence at p (at most n bytes), 0 when it is none.
-static int utf8_length(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    const int length = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
-                     : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
-    if (!length || (size_t)length > n)
-        return 0;
-    for (int i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    const bool bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f)
-                  || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : length;
-}
-
 static int put_utf8(uint32_t c, char *out)
 {
     if (c < 0x80) {
@@ -188,7 +172,7 @@ static bool read_string(zt_json *j, char *out, size_t bytes)
             if (!n)
                 return fail(j, "an invalid escape");
         } else {
-            n = utf8_length((const unsigned char *)j->at, (size_t)(j->end - j->at));
+            n = zt_utf8_length(j->at, (size_t)(j->end - j->at));
             if (!n)
                 return fail(j, "not UTF-8");
             memcpy(piece, j->at, (size_t)n);

@@ -11,20 +11,6 @@
 #include "base/log.h"
 #include "engine/internal.h"
 
-// The length of the UTF-8 sequence at s (no overlong forms, no surrogates, at most U+10FFFF), or 0.
-static int utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    const int n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    for (int i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    const bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
-                     (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90);
-    return bad ? 0 : n;
-}
-
 int zt_prompt_check(const char *text)
 {
     const size_t bytes = strnlen(text, ZT_PROMPT_BYTES + 1);
@@ -36,10 +22,10 @@ int zt_prompt_check(const char *text)
         zt_error("prompt: empty");
         return -EINVAL;
     }
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        const int n = utf8_length(s);
+    for (const char *s = text; *s;) {
+        const int n = zt_utf8_length(s, 4);
         if (!n) {
-            zt_error("prompt: byte %td is not UTF-8", s - (const unsigned char *)text);
+            zt_error("prompt: byte %td is not UTF-8", s - text);
             return -EINVAL;
         }
         s += n;

@@ -305,6 +305,21 @@ static void json_lines_are_escaped(void **state)
     assert_string_equal(end + 1, "zoetrope: plain\n");
 }
 
+static void utf8_is_whole_and_shortest(void **state)
+{
+    static const struct { const char *text; int bytes; } list[] = {
+        { "a", 1 }, { "\xc3\xbc", 2 }, { "\xe2\x82\xac", 3 }, { "\xf0\x9f\x8c\x8b", 4 }, { "\xf4\x8f\xbf\xbf", 4 },
+        { "\x80", 0 }, { "\xc3", 0 }, { "\xc0\xaf", 0 }, { "\xe0\x80\xaf", 0 }, { "\xed\xa0\x80", 0 },
+        { "\xf0\x80\x80\xaf", 0 }, { "\xf4\x90\x80\x80", 0 }, { "\xf5\x80\x80\x80", 0 }, { "\xff", 0 },
+    };
+    for (size_t i = 0; i < ZT_LEN(list); i++) {
+        assert_int_equal(zt_utf8_length(list[i].text, 4), list[i].bytes);
+        if (list[i].bytes > 1)
+            assert_int_equal(zt_utf8_length(list[i].text, (size_t)list[i].bytes - 1), 0);
+    }
+    assert_int_equal(zt_utf8_length("", 1), 1);         // the character of number 0
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_packet_is_released_by_its_last_owner),
         cmocka_unit_test(the_clock_moves_on_and_waits),
         cmocka_unit_test(a_log_line_is_clean_short_and_filtered),
+        cmocka_unit_test(utf8_is_whole_and_shortest),
         cmocka_unit_test(json_lines_are_escaped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
