@@ -86,7 +86,8 @@ typedef void zt_layer_norm_fn(struct zt_device *d, zt_tensor out, zt_tensor x, c
 //   x       f32 [1, 1, M, C]; rows may be strided; C = heads * D, D even
 //   weight  f32 [C]
 //   angle   f32 [M][D/2][2] (cos, sin) or NULL
-typedef void zt_rms_rope_fn(struct zt_device *d, zt_tensor x, const float *weight, const float *angle, int D, float eps);
+typedef void zt_rms_rope_fn(struct zt_device *d, zt_tensor x, const float *weight, const float *angle, int D,
+                            float eps);
 
 // Keys and values of one attention context, kept in slots (one per frame; text has one). P = 4 / element bytes:
 //   k [slot][H][keys/16][D/P][16][P]     v [slot][H][keys/P][D][P]
@@ -112,26 +113,28 @@ typedef struct zt_span {
 } zt_span;
 
 // out[r][h*D..] = sum_j softmax_j(q[r] . k[j] / sqrt(D) + bias[j]) v[j], per head
-//   out, q   f32 [1, 1, M, H*D]; rows may be strided; every row belongs to at most one span
+//   out, q   f32 [1, 1, M, H*D]; rows may be strided; every row belongs to at most one span, and stays when to none
 // BF16 caches: q / sqrt(D) and the probabilities are rounded to bf16, sums and softmax in f32.
 typedef void zt_attention_fn(struct zt_device *d, zt_tensor out, zt_tensor q, const zt_span *span, int n);
 
 // Mixture of experts as DeepSeek-V3 has it (specs: moe-ffn):
 //   s = score(x . gate_w^T) in f32; the k largest of s + gate_b (ties: the lower index) are selected
+//   groups > 1: only from the `limited` best groups of E / groups neighbours; a group's mark is the sum of its two
+//   largest s + gate_b, or without gate_b its largest s
 //   g_i = s_i [/ sum of selected s, sigmoid only] * route_scale
 //   f(x) = shared(x) + sum over ranks 0, 1, ... of g_i expert_i(x);  expert(x) = down(SiLU(w1 x) * (w3 x))
 //   then the epilogue as in linear (act is ignored), y = f(x)
-//   out, x   f32 [1, 1, M, C]
+//   out, x   f32 [1, 1, M, C]   rows may be strided; M >= 1
 enum zt_score { ZT_SIGMOID, ZT_SOFTMAX };
 typedef struct zt_moe {
-    int              E, k;          // experts, selected: 1..16
+    int              E, k;          // experts: 1..1024; selected: 1..16
     int              groups, limited;   // group-limited selection; 1, 1 (or 0) for none
     enum zt_score    score;
     float            route_scale;
     const float     *gate_w;        // [E][C]
     const float     *gate_b;        // [E] or NULL
-    const zt_matrix *up;            // [E]: N = 2 * I16, panels of 16 rows alternate w1, w3 (I16: inter rounded up to 16)
-    const zt_matrix *down;          // [E]: N = C, K = I16
+    const zt_matrix *up;            // [E]: N = 2 * I16, K = C, panels of 16 rows alternate w1, w3
+    const zt_matrix *down;          // [E]: N = C, K = I16: the inner width, rounded up to 16
     const zt_matrix *shared_up, *shared_down;   // one each, or NULL
     int32_t         *topk;          // [M][k] out, or NULL: the selection, best first
     float           *gates;         // [M][k] out, or NULL
@@ -140,17 +143,19 @@ typedef struct zt_moe {
 typedef void zt_moe_fn(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe *w, const zt_epilogue *e);
 
 // 3x3 convolution, zero padding 1, channels last:
-//   in(y, x) = [a(y, x), b(y, x)] (b optional), read at (y/2, x/2) when up
+//   in(y, x) = [a(y, x), b(y, x)], read at (y/2, x/2) when up
 //   out = act(conv(in) + bias + residual)
-//   a, b, residual, out   [1, h, w, channels], F32 with F32 weights, BF16 with BF16 weights (I8: not yet); out may be F32
-//                         with BF16 weights. out is [1, 2h, 2w, N] when up. residual: same shape as out, data NULL for none
+//   a, b, residual, out   [1, h, w, channels], F32 with F32 weights, BF16 with BF16 weights (I8: not yet); out may be
+//                         F32 with BF16 weights. Rows and pixels may be strided. out is [1, 2h, 2w, N] when up.
+//                         b, residual: data NULL for none; residual is of out's shape
 //   w    N = out channels, K = 9 * (Ca + Cb), ordered [ky][kx][channel]
 typedef struct zt_conv {
     zt_matrix   w;
     bool        up;         // nearest x2 before the convolution
     enum zt_act act;        // NONE or RELU
 } zt_conv;
-typedef void zt_conv_fn(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b, zt_tensor residual, const zt_conv *c);
+typedef void zt_conv_fn(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b, zt_tensor residual,
+                        const zt_conv *c);
 
 // out[c][2y+q][2x+r] = in[y][x][c*4 + q*2 + r], clamped to [-1, 1].  in f32 [1, h, w, 4*C], out f32 [1, C, 2h, 2w]
 typedef void zt_pixel_shuffle_fn(struct zt_device *d, zt_tensor out, zt_tensor in);
@@ -158,8 +163,9 @@ typedef void zt_pixel_shuffle_fn(struct zt_device *d, zt_tensor out, zt_tensor i
 // out[y][x][c] = limit * tanh(z[c][y][x] / limit) (limit 0: copied).  z f32 [1, C, h, w], out F32 or BF16 [1, h, w, C]
 typedef void zt_latents_in_fn(struct zt_device *d, zt_tensor out, zt_tensor z, float limit);
 
-// BT.709 limited range, 4:2:0, chroma sited left: U and V are averaged over two rows and filtered (1 2 1)/4 horizontally
-// around the left column (edges repeat). rgb f32 [1, 3, h, w] in [-1, 1] (clamped), h and w even.
+// BT.709 limited range, 4:2:0, chroma sited left: U and V are averaged over two rows and filtered (1 2 1)/4
+// horizontally around the left column (edges repeat), then rounded to nearest. rgb f32 [1, 3, h, w] in [-1, 1]
+// (clamped), h and w even.
 typedef void zt_rgb_to_i420_fn(struct zt_device *d, uint8_t *const plane[3], const ptrdiff_t pitch[3], zt_tensor rgb);
 
 // out = a * x + b * y, elementwise; f32, dense, any shape of equal size; in place allowed
@@ -173,7 +179,8 @@ typedef void zt_patchify_fn(struct zt_device *d, zt_tensor out, zt_tensor x, int
 typedef void zt_unpatchify_fn(struct zt_device *d, zt_tensor out, zt_tensor x);
 
 // out[s][i][c] = table[i][c] + e[s][i*C + c] (+ 1 for the rows i whose bit is set in `ones`)
-//   e f32 [1, 1, S, n*C]; table f32 [n][C]; out f32 [1, S, n, C] dense.  e may be [1, 1, S, C]: then e[s][c] serves every i
+//   e f32 [1, 1, S, n*C]; table f32 [n][C]; out f32 [1, S, n, C] dense.  e may be [1, 1, S, C]: then e[s][c] serves
+//   every i
 typedef void zt_modulation_fn(struct zt_device *d, zt_tensor out, zt_tensor e, const float *table, unsigned ones);
 
 typedef struct zt_kernels {
