@@ -49,7 +49,8 @@ static void print_info(const zt_model_info *i)
     printf(", \"precision\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64
            ", \"state_bytes\": %" PRId64 ", \"hash\": \"%016" PRIx64 "\",\n",
            precisions[i->precision], i->parameters, i->weight_bytes, i->state_bytes, i->hash);
-    printf(" \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, \"first_frame_steps\": %d,\n",
+    printf(" \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, "
+           "\"first_frame_steps\": %d,\n",
            i->w, i->h, i->fps, i->chunk_frames, i->steps, i->first_frame_steps);
     printf(" \"dim\": %d, \"heads\": %d, \"layers\": %d, \"experts\": %d, \"top_k\": %d, \"window_frames\": %d, "
            "\"sink_frames\": %d,\n \"controls\": [",

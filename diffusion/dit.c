@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pass of the transformer over segments packed back to back.
 //
-// Rows of different segments meet in the linear layers only, which treat every row alone; attention reads the segment's own
-// cache. So a segment's result has the same bits whatever it is packed with. Per block and d wide, a token costs 2d(3d + d + 2d)
-// operations in attention's matrices and those of its feed-forward: all weights are read once for all segments.
+// Rows of different segments meet in the linear layers only, which treat every row alone; attention reads the
+// segment's own cache. So a segment's result has the same bits whatever it is packed with. Per block and d wide, a
+// token costs 2d(3d + d + 2d) operations in attention's matrices and those of its feed-forward: all weights are read
+// once for all segments.
 #include "diffusion/dit.h"
 
 #include <assert.h>
@@ -26,7 +27,8 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
         { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim },
         { &k->moved, c->previous_shifts ? M * 4 * (size_t)c->out_dim : 0 }, { &k->angle, M * (d / (size_t)c->heads) },
         { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
-        { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d }, { &k->modulation, S * 6 * d },
+        { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d },
+        { &k->modulation, S * 6 * d },
     };
     size_t at = 0;
     for (size_t i = 0; i < ZT_LEN(list); i++) {
@@ -145,7 +147,8 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
     for (int p = 0; p <= c->previous; p++)
         t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->latent[p], ZT_F32, 1, C, s->h, s->w), p * C);
     for (int p = 0; p < c->previous; p++)
-        t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->mask[p], ZT_F32, 1, 1, s->h, s->w), (1 + c->previous) * C + p);
+        t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->mask[p], ZT_F32, 1, 1, s->h, s->w),
+                         (1 + c->previous) * C + p);
     if (c->previous_shifts)
         moved_in(t, s, f->latent[1], in);
     zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
@@ -348,7 +351,8 @@ void zt_dit_end(zt_dit *t)
     for (int i = 0, m = 0; m < M; i++) {
         const zt_segment *const s = &t->segment[i];
         for (int j = 0; j < s->frames; j++, m += tokens(s)) {
-            k->unpatchify(t->d, zt_tensor_4d(s->frame[j].v, ZT_F32, 1, C, s->h, s->w), zt_tensor_rows(out, m, tokens(s)));
+            k->unpatchify(t->d, zt_tensor_4d(s->frame[j].v, ZT_F32, 1, C, s->h, s->w),
+                          zt_tensor_rows(out, m, tokens(s)));
             if (t->c->residual)
                 velocity_of_residual(t, s, &s->frame[j]);
         }

@@ -88,8 +88,8 @@ typedef struct zt_dit {
 int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type);
 void zt_dit_finish(zt_dit *t);
 
-// Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then nothing has
-// changed). Bytes of such a pass.
+// Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then
+// nothing has changed). Bytes of such a pass.
 int     zt_dit_reserve(zt_dit *t, int M, int S);
 int64_t zt_dit_work_bytes(const zt_dit *t, int M, int S);
 
@@ -98,8 +98,9 @@ int  zt_dit_begin(zt_dit *t, const zt_segment *s, int n);
 void zt_dit_blocks(zt_dit *t, int from, int to);
 void zt_dit_end(zt_dit *t);
 
-// Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in slot 0.
-// 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run while a pass is in work.
+// Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in
+// slot 0. 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run
+// while a pass is in work.
 int  zt_dit_reserve_text(zt_dit *t, int rows);
 int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n);
 

@@ -80,7 +80,8 @@ int zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c,
     if (!up)
         return -ENOMEM;
     *m = (zt_moe){ .E = E, .k = c->top_k, .groups = c->groups, .limited = c->limited_groups,
-                   .score = c->softmax ? ZT_SOFTMAX : ZT_SIGMOID, .route_scale = c->route_scale, .up = up, .down = down };
+                   .score = c->softmax ? ZT_SOFTMAX : ZT_SIGMOID, .route_scale = c->route_scale,
+                   .up = up, .down = down };
     snprintf(name, sizeof(name), "%sgate.weight", prefix);
     int err = zt_load_floats(l, &m->gate_w, name, 2, (const int64_t[]){ E, d });
     snprintf(name, sizeof(name), "%sgate.bias", prefix);
@@ -126,7 +127,8 @@ static int mlp_load(zt_loader *l, zt_mlp *m, enum zt_type type, int in, int d, c
 // The width of the text's rows is the tensor's own: original configurations do not say it.
 static int find_text_dim(zt_dit *t, const zt_loader *l)
 {
-    const char *const name = l->diffusers ? "condition_embedder.text_embedder.linear_1.weight" : "text_embedding.0.weight";
+    const char *const name = l->diffusers ? "condition_embedder.text_embedder.linear_1.weight"
+                                          : "text_embedding.0.weight";
     const zt_weight *const w = zt_weights_find(l->w, name);
     t->text_dim = t->c->text.text_dim;
     if (!w || t->text_dim)

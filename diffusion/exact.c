@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Logarithm, exponential, sine and cosine by argument reduction and Taylor polynomials.
 //
-// Only +, -, *, / and integer conversions of IEEE doubles are used, and the build forbids contraction, so every compiler
-// and machine gives the same bits.
+// Only +, -, *, / and integer conversions of IEEE doubles are used, and the build forbids contraction, so every
+// compiler and machine gives the same bits.
 #include "diffusion/exact.h"
 
 #include <stdint.h>

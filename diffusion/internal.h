@@ -63,8 +63,8 @@ struct zt_state {
     int64_t         bytes;
 };
 
-// Reads the configuration of `path`, a folder with config.json or a weights file beside one, and finds its weights: a file or an
-// index. config and weights [bytes] are file names. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish c.
+// Reads the configuration of `path`, a folder with config.json or a weights file beside one, and finds its weights: a
+// file or an index. config and weights [bytes] are file names. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish c.
 int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes);
 
 // Bytes of a state of w x h pixels.

@@ -184,8 +184,8 @@ static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
     return err;
 }
 
-// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with their
-// scales.
+// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with
+// their scales.
 static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_part *p, const struct found *f, int k, int r, int n)
 {
     const size_t element = m->type == ZT_I8 ? 1 : sizeof(float);
@@ -219,8 +219,8 @@ static void load_part(zt_loader *l, zt_matrix *m, int k, const zt_part *p, const
     for (int r = 0; r < p->rows; r += 16) {
         const int n = ZT_MIN(16, p->rows - r);
         stage_rows(l, m, p, f, k, r, n);
-        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->type == ZT_I8 ? ZT_I8 : ZT_F32, n, place(p, r),
-                       p->stride16 ? p->stride16 : 1);
+        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->type == ZT_I8 ? ZT_I8 : ZT_F32, n,
+                       place(p, r), p->stride16 ? p->stride16 : 1);
     }
     for (int r = 0; f->bias && r < p->rows; r++)
         zt_weight_read(f->bias, r, 1, (float *)m->bias + place(p, r));

@@ -52,8 +52,8 @@ typedef struct zt_part {
 
 enum { ZT_MAX_PARTS = 3 };
 
-// N x K from n <= ZT_MAX_PARTS tensors of row width k <= K; columns k..K are zero. I8 is taken from the file as it is, or
-// quantised here. Takes no memory before the file has been found to hold what the configuration says.
+// N x K from n <= ZT_MAX_PARTS tensors of row width k <= K; columns k..K are zero. I8 is taken from the file as it is,
+// or quantised here. Takes no memory before the file has been found to hold what the configuration says.
 int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n);
 // The usual case: NAME.{weight,bias}.
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name);

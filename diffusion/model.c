@@ -29,8 +29,10 @@ static int find_weights(const char *folder, const zt_config *c, char *out, size_
                                   "diffusion_pytorch_model.safetensors.index.json", "model.safetensors",
                                   "model.safetensors.index.json" };
     for (size_t i = c->weights[0] ? 0 : 1; i < ZT_LEN(usual); i++) {
-        if (snprintf(out, bytes, "%s%s", folder, usual[i]) >= (int)bytes)
+        if (snprintf(out, bytes, "%s%s", folder, usual[i]) >= (int)bytes) {
+            zt_error("%s: the name is too long", folder);
             return -EINVAL;
+        }
         if (access(out, F_OK) == 0 || i == 0)
             return 0;
     }
@@ -139,10 +141,12 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
     const int64_t parameters = m->info.parameters;
     m->info = (zt_model_info){
         .name = c->name[0] ? c->name : "unnamed", .w = c->w, .h = c->h, .fps = c->fps, .chunk_frames = c->chunk_frames,
-        .steps = c->steps, .first_frame_steps = c->first_frame_steps, .dim = c->dim, .heads = c->heads, .layers = c->layers,
-        .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames, .sink_frames = c->sink_frames,
+        .steps = c->steps, .first_frame_steps = c->first_frame_steps, .dim = c->dim, .heads = c->heads,
+        .layers = c->layers, .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames,
+        .sink_frames = c->sink_frames,
         .n_controls = c->n_controls, .default_prompt = c->text.default_prompt, .parameters = parameters,
-        .weight_bytes = m->memory.bytes, .precision = precision, .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
+        .weight_bytes = m->memory.bytes, .precision = precision,
+        .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
     count_operations(&m->info, c);
     for (int i = 0; i < c->n_controls; i++)

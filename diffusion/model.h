@@ -46,7 +46,9 @@ const zt_model_info *zt_model_get_info(const zt_model *m);
 // Words of a group ("place", "time", "weather"): the n-th token's name, or NULL. For the viewer page and previews.
 const char *zt_model_word(const zt_model *m, const char *group, int n);
 
-// -EINVAL: w or h is not a positive multiple of 16 or above 4096; -ENOMEM. 0 x 0 means the model's own size.
+// 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of 16 or above 4096), -ENOTSUP (no
+// words, no decoder or chunks of several frames: such a model can be checked only), -ENOMEM; all logged. Borrows the
+// model.
 int  zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
 void zt_state_destroy(zt_state **s);
 
@@ -63,7 +65,6 @@ void zt_state_window(zt_state *s, int frames);
 // Begins the next model_frame: draws its noise (Philox keyed by seed and frame), reads prompt and controls. The frame
 // before it need not be committed yet: then the next pass must be ZT_COMMIT_DENOISE. Returns its number.
 uint64_t zt_state_begin(zt_state *s);
-// Continue at an exact model_frame (replay starts): only before the first zt_state_begin().
 uint64_t zt_state_frame(const zt_state *s);     // frames begun so far
 
 // The time list of n steps: t[0..n-1] descending in (0, 1000], from the model's shift. n in 1..ZT_MAX_STEPS.
@@ -84,18 +85,19 @@ typedef struct zt_job {
 
 #define ZT_MAX_JOBS 32
 
-// One pass over the weights for up to n jobs (<= ZT_MAX_JOBS, of different states), possibly at different steps. Tokens are
+// One pass over the weights for n <= ZT_MAX_JOBS jobs of different states, possibly at different steps. Tokens are
 // packed back to back; attention stays inside each state's own cache: the same bits as n separate passes. Runs blocks
-// [from, to); from 0 begins the pass, to == layers ends it (x0 and x of each state move). One pass at a time per model.
-// 0 or -ENOMEM (nothing moved).
+// [from, to); from 0 begins the pass, to == layers ends it (x0 and x of each state move). One pass at a time per
+// model; its states live until it ends. 0 or -ENOMEM (nothing moved). A kernel that lacks memory shows at
+// zt_device_sync().
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
 
 // The latest x0 becomes the picture: the decoder advances by one frame. rgb f32 [1, 3, H, W] in [-1, 1].
 void zt_state_decode(zt_state *s, zt_tensor rgb);
 // The latest clean estimate, f32 [1, C, h, w]; borrowed, valid until the next pass.
 zt_tensor zt_state_x0(const zt_state *s);
-// Puts x0 [C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream that
-// starts from a picture, or a measurement with true context. Copies.
+// Puts x0 [C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream
+// that starts from a picture, or a measurement with true context. Copies.
 void zt_state_put(zt_state *s, const float *x0);
 
 #ifdef __cplusplus

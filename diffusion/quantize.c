@@ -28,9 +28,9 @@ static bool ends_with(const char *s, const char *end)
 bool zt_quantize_wanted(const char *name)
 {
     static const char *const ends[] = {
-        ".self_attn.q.weight", ".self_attn.k.weight", ".self_attn.v.weight", ".self_attn.o.weight", ".cross_attn.q.weight",
-        ".cross_attn.k.weight", ".cross_attn.v.weight", ".cross_attn.o.weight", ".w1.weight", ".w2.weight", ".w3.weight",
-        ".ffn.0.weight", ".ffn.2.weight",
+        ".self_attn.q.weight", ".self_attn.k.weight", ".self_attn.v.weight", ".self_attn.o.weight",
+        ".cross_attn.q.weight", ".cross_attn.k.weight", ".cross_attn.v.weight", ".cross_attn.o.weight",
+        ".w1.weight", ".w2.weight", ".w3.weight", ".ffn.0.weight", ".ffn.2.weight",
         // as diffusers names them
         ".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight", ".net.0.proj.weight", ".net.2.weight",
     };

@@ -31,7 +31,8 @@ int64_t zt_state_bytes(const zt_model *m, int w, int h)
 {
     const zt_config *const c = &m->c;
     const zt_kv own = kv_shape(m, w / 16 * (h / 16)), text = kv_shape(m, c->text.max_tokens);
-    return (int64_t)sizeof(zt_state) + zt_cache_bytes(c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames)
+    return (int64_t)sizeof(zt_state)
+         + zt_cache_bytes(c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames)
          + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + zt_decoder_state_bytes(&m->decoder, h / 8, w / 8)
          + (int64_t)latent_bytes(m, w, h);
 }
@@ -44,7 +45,8 @@ static int check(const zt_model *m, int w, int h)
         return -ENOTSUP;
     }
     if (m->c.chunk_frames != 1) {
-        zt_error("%s makes chunks of %d frames, which cannot be streamed in this version", m->info.name, m->c.chunk_frames);
+        zt_error("%s makes chunks of %d frames, which cannot be streamed in this version", m->info.name,
+                 m->c.chunk_frames);
         return -ENOTSUP;
     }
     if (w < 16 || h < 16 || w > 4096 || h > 4096 || w % 16 || h % 16) {
@@ -250,7 +252,8 @@ static void step(zt_state *s, const zt_job *job)
     d->k.combine(d, x0, 1, x, -sigma, v);
     s->step++;
     if (next > 0 && c->sampler == ZT_RENOISE) {
-        zt_noise_fill(s->v, (size_t)c->out_dim * (size_t)(s->lw * s->lh), s->seed, (uint64_t)s->now.number, (uint32_t)s->step);
+        zt_noise_fill(s->v, (size_t)c->out_dim * (size_t)(s->lw * s->lh), s->seed, (uint64_t)s->now.number,
+                      (uint32_t)s->step);
         d->k.combine(d, x, 1 - next, x0, next, v);
     } else {
         d->k.combine(d, x, 1, x, next - sigma, v);

@@ -10,7 +10,8 @@
 int zt_words_load(zt_words *w, const zt_text_config *c, zt_loader *l)
 {
     w->c = c;
-    const int err = zt_load_floats(l, &w->embedding, "words.embedding.weight", 2, (const int64_t[]){ c->tokens, c->text_dim });
+    const int err = zt_load_floats(l, &w->embedding, "words.embedding.weight", 2,
+                                   (const int64_t[]){ c->tokens, c->text_dim });
     return err ? err : zt_load_linear(l, &w->mix, ZT_F32, c->text_dim, c->text_dim, "words.mix");
 }
 
@@ -23,9 +24,9 @@ static int by_text(const void *a, const void *b)
 static bool is_stop_word(const char *word)
 {
     static const char *const list[] = {
-        "a", "above", "across", "along", "an", "and", "are", "around", "as", "at", "be", "below", "by", "during", "for", "from",
-        "has", "in", "into", "is", "it", "its", "near", "of", "on", "or", "over", "some", "that", "the", "there", "through",
-        "to", "towards", "under", "very", "while", "with",
+        "a", "above", "across", "along", "an", "and", "are", "around", "as", "at", "be", "below", "by", "during", "for",
+        "from", "has", "in", "into", "is", "it", "its", "near", "of", "on", "or", "over", "some", "that", "the",
+        "there", "through", "to", "towards", "under", "very", "while", "with",
     };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         if (strcmp(list[i], word) == 0)
@@ -36,7 +37,8 @@ static bool is_stop_word(const char *word)
 
 static bool is_letter(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '\'' || c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '\''
+        || c >= 0x80;
 }
 
 // The next word, ASCII letters in lower case; over-long ones are cut and so match nothing. False at the end.

@@ -17,9 +17,9 @@ typedef struct zt_words {
 
 int zt_words_load(zt_words *w, const zt_text_config *c, zt_loader *l);
 
-// Token ids of a prompt, distinct, in order of appearance, token 0 first; at most c->max_tokens. Returns how many there are,
-// token 0 included. `ignored` (may be NULL) gets the unknown words, each once, separated by spaces, cut at a word's end;
-// articles, prepositions and the like are passed over.
+// Token ids of a prompt, distinct, in order of appearance, token 0 first; at most c->max_tokens. Returns how many there
+// are, token 0 included. `ignored` (may be NULL) gets the unknown words, each once, separated by spaces, without those
+// that do not fit; articles, prepositions and the like are passed over.
 int zt_words_parse(const zt_text_config *c, const char *text, int *id, char *ignored, size_t bytes);
 
 // rows [n][text_dim], mean and mixed [text_dim]: the caller's device memory.

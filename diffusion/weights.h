@@ -28,7 +28,8 @@ typedef struct zt_weight {
 
 typedef struct zt_weights zt_weights;
 
-// Opens a file, or all shards of a *.index.json. 0, -ENOENT, -EINVAL (logged with file, tensor and numbers), -ENOMEM, -EIO.
+// Opens a file, or all shards of a *.index.json. 0, -ENOENT, -EINVAL (logged with file, tensor and numbers), -ENOMEM,
+// -EIO. Files above 256 MiB are mapped: they must not be truncated while they are open.
 int  zt_weights_open(zt_weights **out, const char *path);
 // The same of bytes in memory, which are borrowed; `label` names them in messages.
 int  zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *label);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads safetensors files as if an enemy had written them.
 //
-// A file is: u64 header length, a JSON object {name: {dtype, shape, data_offsets: [begin, end]}}, the data. Refused is whatever
-// the format forbids: holes, overlaps, duplicate names, sizes that do not multiply out, bytes that nobody owns.
+// A file is: u64 header length, a JSON object {name: {dtype, shape, data_offsets: [begin, end]}}, the data. Refused
+// is whatever the format forbids: holes, overlaps, duplicate names, sizes that do not multiply out, bytes that nobody
+// owns.
 #include "diffusion/weights.h"
 
 #include <errno.h>
@@ -52,7 +53,8 @@ static int refuse(const reader *r, const char *name, const char *why)
 
 static int bad_json(const reader *r)
 {
-    zt_error("%s: header: %s at byte %zu", r->label, r->j.error ? r->j.error : "not as expected", zt_json_offset(&r->j) + 8);
+    zt_error("%s: header: %s at byte %zu", r->label, r->j.error ? r->j.error : "not as expected",
+             zt_json_offset(&r->j) + 8);
     return -EINVAL;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
 //
-// make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32] [--size WxH] [--window N]
-//            [--sink N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
-// Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of experts.
+// make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32]
+//            [--size WxH] [--window N] [--sink N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
+// Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of
+// experts.
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -35,12 +36,12 @@ struct list {
 
 // The words of a model that nobody trained.
 static const char *const some_words =
-    "\"tokens\": [\"\", \"mountains\", \"desert\", \"islands\", \"canyon\", \"volcano\", \"tundra\", \"hills\", \"forest\", \"day\", "
-    "\"sunset\", \"night\", \"dawn\", \"clear\", \"fog\", \"snow\"], "
+    "\"tokens\": [\"\", \"mountains\", \"desert\", \"islands\", \"canyon\", \"volcano\", \"tundra\", \"hills\", "
+    "\"forest\", \"day\", \"sunset\", \"night\", \"dawn\", \"clear\", \"fog\", \"snow\"], "
     "\"groups\": {\"place\": [1, 8], \"time\": [9, 12], \"weather\": [13, 15]}, "
-    "\"words\": {\"mountains\": 1, \"mountain\": 1, \"desert\": 2, \"dunes\": 2, \"islands\": 3, \"sea\": 3, \"canyon\": 4, "
-    "\"volcano\": 5, \"lava\": 5, \"tundra\": 6, \"hills\": 7, \"forest\": 8, \"day\": 9, \"noon\": 9, \"sunset\": 10, \"night\": 11, "
-    "\"dawn\": 12, \"clear\": 13, \"fog\": 14, \"mist\": 14, \"snow\": 15}";
+    "\"words\": {\"mountains\": 1, \"mountain\": 1, \"desert\": 2, \"dunes\": 2, \"islands\": 3, \"sea\": 3, "
+    "\"canyon\": 4, \"volcano\": 5, \"lava\": 5, \"tundra\": 6, \"hills\": 7, \"forest\": 8, \"day\": 9, \"noon\": 9, "
+    "\"sunset\": 10, \"night\": 11, \"dawn\": 12, \"clear\": 13, \"fog\": 14, \"mist\": 14, \"snow\": 15}";
 
 static void *must(void *p)
 {
@@ -51,7 +52,8 @@ static void *must(void *p)
     return p;
 }
 
-static zt_weight *append(struct list *l, const char *name, const char *dtype, size_t element, int rank, const int64_t *shape)
+static zt_weight *append(struct list *l, const char *name, const char *dtype, size_t element, int rank,
+                         const int64_t *shape)
 {
     if (l->n == l->room) {
         l->room = l->room ? 2 * l->room : 1024;
@@ -69,9 +71,10 @@ static zt_weight *append(struct list *l, const char *name, const char *dtype, si
 }
 
 // mean + spread * normal deviates, stored as `type`; I8 with a scale tensor beside it.
-static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape, const char *format, ...)
-    ZT_PRINTF(7, 8);
-static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape, const char *format, ...)
+static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape,
+                const char *format, ...) ZT_PRINTF(7, 8);
+static void add(struct list *l, enum zt_type type, double mean, double spread, int rank, const int64_t *shape,
+                const char *format, ...)
 {
     char name[128], scale_name[160];
     va_list args;
@@ -232,16 +235,19 @@ static int write_config(const struct shape *s)
             "  \"in_dim\": %d, \"out_dim\": %d, \"previous_frames\": %d,\n", s->dim, s->heads, s->layers, FREQ,
             (1 + PREVIOUS) * CHANNELS + PREVIOUS, CHANNELS, PREVIOUS);
     if (s->experts)
-        fprintf(f, "  \"n_routed_experts\": %d, \"n_activated_experts\": %d, \"n_shared_experts\": 1, \"moe_inter_dim\": %d,\n"
-                "  \"score_func\": \"sigmoid\", \"route_scale\": 1.0,\n", s->experts, ZT_MIN(2, s->experts), s->inter);
+        fprintf(f, "  \"n_routed_experts\": %d, \"n_activated_experts\": %d, \"n_shared_experts\": 1, "
+                "\"moe_inter_dim\": %d,\n  \"score_func\": \"sigmoid\", \"route_scale\": 1.0,\n",
+                s->experts, ZT_MIN(2, s->experts), s->inter);
     else
         fprintf(f, "  \"ffn_dim\": %d,\n", s->ffn);
     fprintf(f, "  \"chunk_frames\": 1, \"window_frames\": %d, \"sink_frames\": %d,\n"
             "  \"controls\": [\"yaw\", \"pitch\", \"speed\", \"climb\"],\n"
             "  \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
-            "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n", s->window, s->sink, s->sampler, s->w, s->h);
-    fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, \"default_prompt\": \"mountains at sunset\",\n"
-            "    %s},\n  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
+            "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
+            s->window, s->sink, s->sampler, s->w, s->h);
+    fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
+            "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
+            "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
             "  \"weights\": \"random.safetensors\"\n}\n", TEXT, words);
     free(words);
     return fclose(f) == 0 ? 0 : 73;
@@ -266,8 +272,9 @@ static bool set_number(struct shape *s, const char *flag, const char *value)
     const struct {
         const char *flag;
         int        *to;
-    } list[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers }, { "--experts", &s->experts },
-                 { "--inter", &s->inter }, { "--ffn", &s->ffn }, { "--window", &s->window }, { "--sink", &s->sink } };
+    } list[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers },
+                 { "--experts", &s->experts }, { "--inter", &s->inter }, { "--ffn", &s->ffn },
+                 { "--window", &s->window }, { "--sink", &s->sink } };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         if (strcmp(flag, list[i].flag) == 0) {
             char end;
