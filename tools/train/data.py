@@ -11,6 +11,9 @@ from ae import to_unit
 
 SMALL, FULL = (144, 80), (256, 144)
 UNSEEN = 10 ** 9                        # seeds from here on are never trained on
+# One world per place opens a stream: its first frame, in every light and weather, is all that the model learns to draw from nothing.
+OPENINGS = (7006, 7001, 7002, 7002, 7003, 7004, 7010, 7001)
+USUAL = (0, 1, 0)                       # place, time and weather of a prompt that leaves them open
 FIRST = {"place": 1, "time": 9, "weather": 13}
 
 
@@ -32,6 +35,27 @@ def drop_tokens(ids, rng, place=0.05, time=0.15, weather=0.15):
     p = torch.tensor([0.0, place, time, weather])
     gone = torch.rand(ids.shape[0], 1, 4, generator=rng) < p
     return ids.masked_fill(gone, -1)
+
+
+@torch.no_grad()
+def openings(encoder, size):
+    """Latents [8 * 4 * 3, 16, h, w] of the openings in the order place, time, weather."""
+    still = np.zeros((1, 4), np.float32)
+    rgb = [world.replay(OPENINGS[p], *size, still, np.array([[p, t, v]], np.int32))[0] for p in range(8) for t in range(4) for v in range(3)]
+    x = to_unit(torch.from_numpy(np.stack(rgb))).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        return encoder(x).float()
+
+
+def sample_openings(latents, n, rng):
+    """-> latents [n, 16, h, w], token ids [n, 4] with words left out (then it is the usual one)."""
+    count = torch.tensor([8, 4, 3])
+    scene = (torch.rand(n, 3, generator=rng) * count).long()
+    gone = torch.rand(n, 3, generator=rng) < torch.tensor([0.05, 0.2, 0.35])
+    shown = torch.where(gone, torch.tensor(USUAL).expand(n, 3), scene)
+    ids = tokens(scene)
+    ids[:, 1:].masked_fill_(gone, -1)
+    return latents[(shown[:, 0] * 4 + shown[:, 1]) * 3 + shown[:, 2]], ids
 
 
 class Latents:
@@ -59,12 +83,18 @@ class Latents:
     def extend(self, encoder, first_seed, count=16):
         """Renders and encodes `count` more clips (fewer at the end)."""
         a, b = self.done, min(self.done + count, self.clips)
-        rgb, controls, scene = render(range(first_seed + a, first_seed + b), self.size, self.frames)
+        rgb, controls, scene = [], [], []
+        for seed in range(first_seed + a, first_seed + b):
+            c, s = world.script(seed, self.frames)
+            start = seed if seed % 2 else OPENINGS[s[0, 0]]                                # every other clip flies on from an opening
+            rgb.append(torch.from_numpy(world.replay(start, *self.size, c, s)))
+            controls.append(c)
+            scene.append(s)
         for i in range(b - a):
             x = to_unit(rgb[i]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 self.latents[a + i] = encoder(x).float().numpy().astype(np.float16)
-        self.controls[a:b], self.scenes[a:b] = controls.numpy(), scene.numpy()
+        self.controls[a:b], self.scenes[a:b] = np.stack(controls), np.stack(scene)
         self.done = b
         with open(self.note, "w") as f:
             json.dump({"done": b}, f)

@@ -78,7 +78,7 @@ class Optimiser:
 
 
 @torch.no_grad()
-def average(ema, model, step, decay=0.999):
+def average(ema, model, step, decay=0.995):
     """ema <- decay * ema + (1 - decay) * model, faster at the start; buffers are copied."""
     d = min(decay, (1 + step) / (10 + step))
     for a, b in zip(ema.parameters(), model.parameters()):

@@ -20,8 +20,9 @@ from stage_latents import FIRST_SEED, encoder_of, latents_of
 VIDEO = ["small", "full", "rollout", "shortcut"]
 COPIES = 2
 SHAPE = {"small": (1, 8), "full": (1, 9), "rollout": (1, 10), "shortcut": (1, 8)}           # clips, frames
-SINGLES = {"small": 32, "full": 12, "rollout": 8, "shortcut": 8}
-CLIP_SHARE = {"small": (0.0, 0.25), "full": (0.1, 0.5), "rollout": (1, 1), "shortcut": (1, 1)}  # of the steps, at the stage's ends
+SINGLES = {"small": 32, "full": 12, "rollout": 12, "shortcut": 12}
+CLIP_SHARE = {"small": (0.0, 0.25), "full": (0.1, 0.5), "rollout": (0.3, 0.3), "shortcut": (0.5, 0.5)}  # of the steps, at its ends
+OWN_SHARE = {"small": 0.2, "full": 0.4, "rollout": 0.8, "shortcut": 0.5}                    # of the single frames' steps
 FRESH = {"small": 2, "full": 2}                                                             # new clips every fourth step
 SHIFT = 3.0
 
@@ -41,10 +42,10 @@ def levels(shape, rng):
     return torch.where(fixed, pick[..., 0], t), torch.where(fixed, pick[..., 1], t_next)
 
 
-def weighted(error, t, first):
+def weighted(error, t, first, share):
     """Mean of squared velocity errors [..., 16, h, w]; low noise counts less (there a small error of x0 is a large one of v), and so
     do first frames, whose errors are ten times the others'."""
-    w = (t / 0.4).clamp(max=1).pow(2) * (1 - 0.8 * first.float())
+    w = (t / 0.4).clamp(max=1).pow(2) * (1 - (1 - share) * first.float())
     return (w * error.mean((-1, -2, -3))).mean()
 
 
@@ -71,7 +72,6 @@ def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=
     noise = torch.randn(z[:, :, None].expand(-1, -1, COPIES, -1, -1, -1).shape, generator=rng)
     x = (1 - a) * z[:, :, None] + a * noise
     prev = previous_of(context).clone()
-    prev[torch.rand(B, frames, generator=rng) < 0.1] = float("nan")
     x = torch.cat([context[:, :, None], x], 2)
     t, t_next = torch.cat([level[..., None], t], 2), torch.cat([torch.zeros_like(level)[..., None], t_next], 2)
     prev = prev[:, :, None].expand(-1, -1, x.shape[2], -1, -1, -1, -1)
@@ -80,24 +80,23 @@ def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=
     target = noise - z[:, :, None]
     if teacher is not None:
         target = half_steps(teacher, target, v.detach(), x, t, t_next, prev, control, ids, rng, window, top_k)
-    return weighted((v - target).pow(2), t[:, :, -COPIES:], torch.isnan(prev[:, :, -COPIES:, 0, 0, 0, 0]))
+    return weighted((v - target).pow(2), t[:, :, -COPIES:], torch.isnan(prev[:, :, -COPIES:, 0, 0, 0, 0]), 0)
 
 
-def single_loss(model, z, control, ids, rng, top_k):
-    """Flow loss of the last frame of z [N, 3, 16, h, w], given the two before it; a part is first frames."""
+def single_loss(model, z, control, ids, rng, top_k, opening):
+    """Flow loss of the last frame of z [N, 3, 16, h, w], given the two before it; `opening` of them are first frames."""
     N = len(z)
     context, _ = corrupt(z, rng, told=0)
     prev = torch.stack([context[:, 1], context[:, 0]], 1)
-    gone = torch.rand(N, generator=rng)
-    prev[gone < 0.18] = float("nan")
-    prev[(gone >= 0.18) & (gone < 0.22), 1] = float("nan")
+    prev[torch.rand(N, generator=rng) < 0.06, 1] = float("nan")
+    prev[:opening] = float("nan")
     t, t_next = levels((N, 1, 1), rng)
     noise = torch.randn(z[:, 2].shape, generator=rng)
     a = t[:, 0, 0, None, None, None]
     x = (1 - a) * z[:, 2] + a * noise
     with torch.autocast("cpu", torch.bfloat16):
         v = model(x[:, None, None], t, t_next, prev[:, None, None], control[:, 2:], ids[:, 2:], 1, top_k)[:, 0, 0]
-    return weighted((v - (noise - z[:, 2])).pow(2), t[:, 0, 0], torch.isnan(prev[:, 0, 0, 0, 0]))
+    return weighted((v - (noise - z[:, 2])).pow(2), t[:, 0, 0], torch.isnan(prev[:, 0, 0, 0, 0]), 0.5)
 
 
 @torch.no_grad()
@@ -128,6 +127,23 @@ def own_frames(model, z, control, ids, rng):
     return rollout(model, z[:, 0].shape, control, ids, seed=int(torch.randint(1 << 30, (1,), generator=rng)), first=z[:, :given], steps=steps)
 
 
+@torch.no_grad()
+def own_pair(model, z, control, ids, own, steps, rng):
+    """The two frames before the last of z [N, 3 + own, 16, h, w], after `own` of the model's own in a row, each seeing only two."""
+    past = [z[:, 0], z[:, 1]]
+    s = sigmas(steps, SHIFT)
+    for f in range(2, 2 + own):
+        x = torch.randn(z[:, 0].shape, generator=rng)
+        prev = torch.stack([past[-1], past[-2]], 1)[:, None, None]
+        for a, b in zip(s, s[1:]):
+            time = lambda u: torch.full((len(z), 1, 1), u)
+            with torch.autocast("cpu", torch.bfloat16):
+                v = model(x[:, None, None], time(a), time(b), prev, control[:, f:f + 1], ids[:, f:f + 1], 1)[:, 0, 0]
+            x = x + (b - a) * v.float()
+        past.append(x)
+    return torch.stack(past[-2:], 1)
+
+
 class Trainer:
     def __init__(self, run):
         torch.manual_seed(run.seed)
@@ -142,6 +158,7 @@ class Trainer:
             self.step = saved["step"]
             self.rng.set_state(saved["rng"])
         self.model.train()
+        self.openings = None
 
     def keep(self):
         self.run.save(video={"model": self.model.state_dict(), "ema": self.ema.state_dict(), "opt": self.opt.state_dict(),
@@ -162,10 +179,15 @@ class Trainer:
             teacher = self.ema if stage == "shortcut" else None
             loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k, teacher)
             loss.backward()
-        if loss is None or stage in ("rollout", "shortcut"):
-            z, control, ids = store.sample(SINGLES[stage], 3, rng)
-            first = single_loss(self.model, z, control, data.drop_tokens(ids, rng), rng, top_k)
-            (first if loss is None else 0.5 * first).backward()
+        if loss is None:
+            own = pick(1, 2, 4) if torch.rand((), generator=rng) < OWN_SHARE[stage] else 0
+            z, control, ids = store.sample(SINGLES[stage], 3 + own, rng)
+            ids = data.drop_tokens(ids, rng)
+            context = own_pair(self.ema, z, control, ids, own, pick(1, 1, 2), rng)
+            z, ids, n = torch.cat([context, z[:, -1:]], 1), ids[:, own:].clone(), len(z) // 4
+            z[:n, 2], ids[:n, 2] = data.sample_openings(self.openings, n, rng)
+            first = single_loss(self.model, z, control[:, own:], ids, rng, top_k, n)
+            first.backward()
         self.opt.step(scale)
         for b in self.model.blocks:
             b.ffn.balance(0.004 * min(scale * 2, 1))
@@ -204,6 +226,7 @@ def train(run):
     name = "small" if stage == "small" else "full"
     store = latents_of(run, name)
     unseen = unseen_clips(encoder, store.size)
+    trainer.openings = data.openings(encoder, store.size)
     run.tick()
     mean, begun = [None, None], run.state["spent"].get(stage, 0)
     start = trainer.step

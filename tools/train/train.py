@@ -8,12 +8,13 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import time
 
 import torch
 
 STAGES = ["ae", "latents", "small", "full", "rollout", "shortcut", "decoder"]
-MINUTES = {"ae": 18, "latents": 0, "small": 36, "full": 34, "rollout": 10, "shortcut": 8, "decoder": 6}
+MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "rollout": 9, "shortcut": 1, "decoder": 4}
 MODULES = {"ae": "stage_ae", "latents": "stage_latents", "decoder": "stage_ae"}
 
 
@@ -88,6 +89,7 @@ def main():
     with open(os.path.join(args.work, "pid"), "w") as f:
         f.write(f"{os.getpid()}\n")
     run = Run(args)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(run, "deadline", 0))                  # save and stop
     while run.stage != "done" and not run.out_of_time():
         importlib.import_module(MODULES.get(run.stage, "stage_video")).train(run)
     print("all done" if run.stage == "done" else "to be continued", flush=True)
