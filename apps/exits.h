@@ -28,13 +28,15 @@ static inline int zt_exit_input(int err)
     }
 }
 
-// Of an output that could not be opened or written.
+// Of an output that could not be opened or written. EINTR: a signal came while a pipe waited for its reader.
 static inline int zt_exit_output(int err)
 {
     switch (-err) {
     case 0:       return ZT_EXIT_OK;
     case EINVAL:  return ZT_EXIT_USAGE;
-    case ENOMEM:  case ENOSYS: case ENODEV: case ENOTSUP: case EADDRINUSE: case EADDRNOTAVAIL: return ZT_EXIT_UNAVAILABLE;
+    case EINTR:   return ZT_EXIT_AGAIN;
+    case ENOMEM:  case ENOSYS: case ENODEV: case ENOTSUP: case EADDRINUSE: case EADDRNOTAVAIL:
+        return ZT_EXIT_UNAVAILABLE;
     default:      return ZT_EXIT_NO_OUTPUT;
     }
 }

@@ -177,6 +177,11 @@ until [ -s out.y4m.part ]; do sleep 0.05; kill -0 $pid 2> /dev/null || break; do
 kill -KILL $pid; wait $pid 2> /dev/null
 [ ! -e out.y4m ] && [ -e out.y4m.part ] || complain 'SIGKILL: something has the final name'
 rm -f out.*
+mkfifo pipe.y4m
+"$render" -q -p sea -n 10 -o pipe.y4m 2> err & pid=$!
+for _ in $(seq 100); do grep -qs wait_for_partner "/proc/$pid/wchan" && break; sleep 0.1; done
+kill -INT $pid; wait $pid; code=$?
+[ $code -eq 75 ] || complain "SIGINT while a pipe has no reader: exit $code, not 75 ($(cat err))"
 timeout 60 "$render" -q -p sea -n 1000000 -o - 2> /dev/null | head -c 100000 > /dev/null
 [ ${PIPESTATUS[0]} -eq 73 ] || complain 'a closed pipe is not 73'
 
