@@ -52,7 +52,7 @@ done
 for file in "${sources[@]}"; do
     case $file in *.c | *.h | *.cu) ;; *) continue ;; esac
     [ -f "$file" ] || continue
-    awk -v limit=80 '/^{/ || /^[a-z].*\) *{$/ { start = FNR }
+    awk -v limit=60 '/^{/ || /^[a-z].*\) *{$/ { start = FNR }
         /^}/ && start { if (FNR - start > limit) { print FILENAME ":" start ": function of " FNR - start " lines"; bad = 1 } start = 0 }
         END { exit bad }' "$file" >&2 || failed=1
 done
