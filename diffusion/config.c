@@ -297,6 +297,8 @@ static bool read_other(reader *r, const char *key, bool *known)
     }
     if (strcmp(key, "previous_shifts") == 0)
         return zt_json_bool(&r->j, &c->previous_shifts);
+    if (strcmp(key, "position_embedding") == 0)
+        return zt_json_bool(&r->j, &c->position_embedding);
     if (strcmp(key, "residual") == 0)
         return zt_json_bool(&r->j, &c->residual);
     if (strcmp(key, "step_embed") == 0)
@@ -392,6 +394,8 @@ static bool check(reader *r)
         return refuse(r, "freq_dim", "is odd");
     if (c->previous_shifts && !c->previous)
         return refuse(r, "previous_shifts", "needs previous_frames");
+    if (c->position_embedding && !c->rope_rows)
+        return refuse(r, "position_embedding", "needs rope_grid");
     if (c->residual && !c->previous)
         return refuse(r, "residual", "needs previous_frames");
     if (c->previous && c->in_dim != (1 + c->previous + (c->previous_shifts ? 4 : 0)) * c->out_dim + c->previous)

@@ -189,6 +189,17 @@ static void times(zt_dit *t)
                    &(zt_epilogue){ 0 });
 }
 
+// Adds the vector of each token's place to the T = rows * columns rows of x.
+static void add_places(const zt_dit *t, float *x, int rows, int columns)
+{
+    const int d = t->c->dim, R = t->c->rope_rows, C = t->c->rope_columns;
+    for (int m = 0; m < rows * columns; m++) {
+        const float *const place = t->position + ((m / columns * R / rows) * C + m % columns * C / columns) * d;
+        for (int i = 0; i < d; i++)
+            x[m * d + i] += place[i];
+    }
+}
+
 int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
 {
     assert(n >= 1 && n <= ZT_MAX_SEGMENTS && !t->running);
@@ -218,6 +229,10 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
     times(t);
     t->d->k.linear(t->d, rows_of(t->work.x, M, t->c->dim), rows_of(t->work.in, M, 4 * t->c->in_dim), &t->patch,
                    &(zt_epilogue){ 0 });
+    for (int i = 0, m = 0; t->position && i < n; i++) {
+        for (int j = 0; j < t->segment[i].frames; j++, m += tokens(&t->segment[i]))
+            add_places(t, t->work.x + m * t->c->dim, t->segment[i].h / 2, t->segment[i].w / 2);
+    }
     return 0;
 }
 

@@ -70,6 +70,7 @@ typedef struct zt_dit {
     zt_matrix    patch, time_projection, head;
     zt_mlp       time, step, control, text;
     const float *head_modulation;                   // [2][d]
+    const float *position;                          // [rope_rows * rope_columns][d]; NULL: none
     zt_block    *block;
     int          text_dim;                          // width of the rows that text takes
     int          n_time, n_space;                   // rotary pairs

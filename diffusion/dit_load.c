@@ -148,6 +148,9 @@ static int outside_load(zt_dit *t, zt_loader *l)
     const int d = c->dim;
     const zt_part patch = { .name = "patch_embedding", .rows = d, .bias = true, .rank = 5 };
     int err = zt_load_matrix(l, &t->patch, l->other, d, 4 * c->in_dim, 4 * c->in_dim, &patch, 1);
+    if (!err && c->position_embedding)
+        err = zt_load_floats(l, &t->position, "position_embedding.weight", 2,
+                             (const int64_t[]){ c->rope_rows * c->rope_columns, d });
     if (!err)
         err = mlp_load(l, &t->time, ZT_F32, c->freq_dim, d, "time_embedding");
     if (!err && c->step_embed)
