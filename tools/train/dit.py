@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
-    "previous_frames": 2, "previous_shifts": True, "residual": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
+    "previous_frames": 2, "previous_shifts": True, "residual": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
 }
 
@@ -304,6 +304,8 @@ class Flyover(nn.Module):
         c = self.config = dict(config)
         d = c["dim"]
         self.patch_embedding = nn.Conv3d(c["in_dim"], d, (1, 2, 2), (1, 2, 2))
+        self.position_embedding = Weight(d)
+        self.position_embedding.weight = nn.Parameter(torch.zeros(c["rope_grid"][0] * c["rope_grid"][1], d))
         self.time_embedding = two_layers(c["freq_dim"], d, nn.SiLU())
         self.step_embedding = two_layers(c["freq_dim"], d, nn.SiLU())
         self.control_embedding = two_layers(c["n_controls"], d, nn.SiLU())
@@ -328,6 +330,11 @@ class Flyover(nn.Module):
             self.tables[key] = [u.to(device) for u in rope_table(first, frames, rows, cols, self.config["rope_grid"], hd)]
         return [u[:, None] for u in self.tables[key]]                                      # [F, 1, T, 1, hd / 2]
 
+    def places(self, rows, cols):
+        """The learnt vectors of the tokens' places [rows * cols, d], taken from the native grid."""
+        r, c = (torch.arange(n) * g // n for n, g in zip((rows, cols), self.config["rope_grid"]))
+        return self.position_embedding.weight[(r[:, None] * self.config["rope_grid"][1] + c).flatten()]
+
     def embed(self, x, previous):
         """Noisy latents [B, F, C, 16, h, w] and previous ones [B, F, C, 2, 16, h, w] (NaN where missing) -> tokens."""
         gone = torch.isnan(previous[..., :1, :, :])                                        # [B, F, C, 2, 1, h, w]
@@ -351,7 +358,7 @@ class Flyover(nn.Module):
         text, missing = self.words(ids.flatten(0, 1))
         text = self.text_embedding(text)
         rope = self.rope(frames, rows, cols, x.device, frame)
-        y = self.embed(x, previous).float()
+        y = self.embed(x, previous).float() + self.places(rows, cols)
         for i, b in enumerate(self.blocks):
             y = b(y, e0, rope, text, missing, window, top_k or c["n_activated_experts"], caches and caches[i])
         v = self.head(y, e).float()                                                        # [B, F, C, T, (q r c)]

@@ -58,13 +58,13 @@ def pack(state, decoder):
         if quantised(name, t):
             out[name], out[name + "_scale"] = tensors.quantise(t)
         else:
-            out[name] = t.float() if t.dim() < 2 or "modulation" in name or ".gate." in name else t.half()
+            out[name] = t.float() if t.dim() < 2 or "modulation" in name or ".gate." in name or "position" in name else t.half()
     out.update({"decoder." + k: (v.half() if v.dim() > 1 else v.float()) for k, v in decoder.items()})
     return out
 
 
 def config_of(config):
-    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "n_routed_experts",
+    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "position_embedding", "n_routed_experts",
             "n_activated_experts", "n_shared_experts", "moe_inter_dim")
     with open(os.path.join(HERE, "words.json")) as f:
         words = json.load(f)

@@ -57,13 +57,16 @@ class Optimiser:
         self.rates = matrices, rest
         self.params = every
         self.muon = Muon([p for p in every if id(p) in big])
-        self.adam = torch.optim.AdamW([p for p in every if id(p) not in big], lr=rest, betas=(0.9, 0.98), weight_decay=0.0)
+        place = model.position_embedding.weight                                            # begins at zero: learns faster
+        others = [p for p in every if id(p) not in big and p is not place]
+        self.adam = torch.optim.AdamW([{"params": others, "times": 1}, {"params": [place], "times": 5}], lr=rest, betas=(0.9, 0.98),
+                                      weight_decay=0.0)
 
     def step(self, scale):
         torch.nn.utils.clip_grad_norm_(self.params, 1.0)
         self.muon.lr = self.rates[0] * scale
         for g in self.adam.param_groups:
-            g["lr"] = self.rates[1] * scale
+            g["lr"] = self.rates[1] * scale * g["times"]
         self.muon.step()
         self.adam.step()
         for p in self.params:
