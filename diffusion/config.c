@@ -136,6 +136,11 @@ static bool read_patch(reader *r)
     return (n == 3 && p[0] == 1 && p[1] == 2 && p[2] == 2) || refuse(r, "patch_size", "is not [1, 2, 2]");
 }
 
+static bool read_openings(reader *r)
+{
+    return read_list(r, "openings", 1, 1 << 16, r->c->opening, ZT_MAX_GROUPS, &r->c->n_openings);
+}
+
 static bool read_rope_grid(reader *r)
 {
     int grid[2], n;
@@ -297,6 +302,8 @@ static bool read_other(reader *r, const char *key, bool *known)
     }
     if (strcmp(key, "previous_shifts") == 0)
         return zt_json_bool(&r->j, &c->previous_shifts);
+    if (strcmp(key, "openings") == 0)
+        return read_openings(r);
     if (strcmp(key, "position_embedding") == 0)
         return zt_json_bool(&r->j, &c->position_embedding);
     if (strcmp(key, "residual") == 0)
@@ -378,6 +385,22 @@ static bool check_experts(reader *r)
     return true;
 }
 
+static bool check_openings(reader *r)
+{
+    const zt_config *const c = r->c;
+    if (c->n_openings && (!c->previous || c->n_openings != c->text.n_groups || !c->w || !c->h))
+        return refuse(r, "openings", "needs previous_frames, width, height and one token per group");
+    int64_t count = 1;
+    for (int i = 0; i < c->n_openings; i++) {
+        if (c->opening[i] < c->text.group[i].first || c->opening[i] > c->text.group[i].last)
+            return refuse(r, "openings", "holds a token that is not of its group");
+        count *= c->text.group[i].last - c->text.group[i].first + 1;
+        if (count > 4096)
+            return refuse(r, "openings", "are too many");
+    }
+    return true;
+}
+
 static bool check(reader *r)
 {
     zt_config *const c = r->c;
@@ -394,6 +417,8 @@ static bool check(reader *r)
         return refuse(r, "freq_dim", "is odd");
     if (c->previous_shifts && !c->previous)
         return refuse(r, "previous_shifts", "needs previous_frames");
+    if (!check_openings(r))
+        return false;
     if (c->position_embedding && !c->rope_rows)
         return refuse(r, "position_embedding", "needs rope_grid");
     if (c->residual && !c->previous)

@@ -68,6 +68,7 @@ typedef struct zt_config {
     int   first_frame_steps, steps;     // (4)
     int   w, h, fps;
     int   rope_rows, rope_columns;      // 0: positions are not scaled
+    int   n_openings, opening[ZT_MAX_GROUPS];   // per group of the text's, the token taken when a prompt names none; 0: no openings
     bool  decoder;              // type "tiny"
     int   stages, stage[ZT_MAX_STAGES]; // its channels
     char  weights[256];         // file name; "" when not given

@@ -20,6 +20,7 @@ struct zt_model {
     zt_dit        dit;
     zt_words      words;
     zt_decoder    decoder;
+    const float  *openings;             // [product of the groups' sizes][C][h][w]; NULL: none
     float        *text_rows;            // [max_tokens + 2][text_dim]
     int           jobs;                 // of the pass in work
 };
@@ -50,6 +51,7 @@ struct zt_state {
     int             window;
 
     struct zt_begun now, before;
+    const float    *opening;            // stands for the frames before the first one; NULL: they are missing
     int             step;               // passes done of the latest frame
     int64_t         committed;          // frames whose clean keys are in the cache
     int64_t         estimated;          // frames that have an x0

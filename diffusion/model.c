@@ -104,6 +104,15 @@ static int check_device(const zt_device *d)
     return 0;
 }
 
+static int load_openings(zt_model *m, zt_loader *l)
+{
+    const zt_config *const c = &m->c;
+    int64_t n = 1;
+    for (int i = 0; i < c->n_openings; i++)
+        n *= c->text.group[i].last - c->text.group[i].first + 1;
+    return zt_load_floats(l, &m->openings, "openings", 4, (const int64_t[]){ n, c->out_dim, c->h / 8, c->w / 8 });
+}
+
 static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
 {
     const zt_config *const c = &m->c;
@@ -114,6 +123,8 @@ static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
     int err = zt_dit_load(&m->dit, m->d, c, &l, l.other);
     if (!err && c->text.words)
         err = zt_words_load(&m->words, &c->text, &l);
+    if (!err && c->n_openings)
+        err = load_openings(m, &l);
     if (!err && c->decoder)
         err = zt_decoder_load(&m->decoder, m->d, c, &l, l.other);
     if (!err && c->text.words) {

@@ -173,6 +173,23 @@ static int text_for(zt_state *s, int current)
     return !current;
 }
 
+// The opening of the next frame's prompt: in each group the first token named, else the usual one.
+static const float *opening_of(const zt_state *s)
+{
+    const zt_config *const c = &s->m->c;
+    if (!s->m->openings || s->w != c->w || s->h != c->h)
+        return NULL;
+    int64_t at = 0;
+    for (int g = 0; g < c->n_openings; g++) {
+        const zt_group *const group = &c->text.group[g];
+        int token = c->opening[g];
+        for (int i = s->n_prompt - 1; i >= 0; i--)
+            token = s->prompt[i] >= group->first && s->prompt[i] <= group->last ? s->prompt[i] : token;
+        at = at * (group->last - group->first + 1) + token - group->first;
+    }
+    return s->m->openings + at * c->out_dim * s->lh * s->lw;
+}
+
 uint64_t zt_state_begin(zt_state *s)
 {
     const zt_config *const c = &s->m->c;
@@ -183,6 +200,8 @@ uint64_t zt_state_begin(zt_state *s)
     s->now.window = s->window > 0 ? s->window : c->window_frames;
     s->now.text = text_for(s, s->now.text);
     s->step = 0;
+    if (s->now.number == 0)
+        s->opening = opening_of(s);
     zt_noise_fill(s->x, (size_t)c->out_dim * (size_t)(s->lw * s->lh), s->seed, (uint64_t)s->now.number, 0);
     return (uint64_t)s->now.number;
 }
@@ -207,8 +226,8 @@ static zt_segment segment(zt_state *s, int i, const struct zt_begun *f, const zt
     in->latent[0] = i ? s->x : x0_of(s, f->number);
     for (int p = 0; p < c->previous; p++) {
         const int64_t frame = f->number - 1 - p;
-        in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->blank;
-        in->mask[p] = frame >= 0 ? s->blank : s->ones;
+        in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->opening ? s->opening : s->blank;
+        in->mask[p] = frame >= 0 || s->opening ? s->blank : s->ones;
     }
     const int slots = zt_cache_window(&s->cache, f->number, f->window, s->slot[i]);
     return (zt_segment){ .frame = in, .frames = 1, .h = s->lh, .w = s->lw, .first = f->number, .kv = s->cache.kv,
