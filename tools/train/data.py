@@ -47,6 +47,15 @@ def openings(encoder, size):
         return encoder(x).float()
 
 
+def opening_of(latents, ids):
+    """The openings of token ids [B, L] (in any order): latents [B, 16, h, w]."""
+    at = 0
+    for first, usual, size in zip(FIRST.values(), USUAL, (8, 4, 3)):
+        named = torch.where((ids >= first) & (ids < first + size), ids - first, torch.full_like(ids, -1)).max(1).values
+        at = at * size + torch.where(named < 0, torch.full_like(named, usual), named)
+    return latents[at]
+
+
 def sample_openings(latents, n, rng):
     """-> latents [n, 16, h, w], token ids [n, 4] with words left out (then it is the usual one)."""
     count = torch.tensor([8, 4, 3])

@@ -42,7 +42,8 @@ def wandering(rng, frames, turn=0.0):
 class Torch:
     """The PyTorch back-end."""
 
-    def __init__(self, folder, steps):
+    def __init__(self, folder, steps, openings=True):
+        self.openings = openings
         self.model, self.decoder, self.config = load(folder)
         self.encoder, self.steps = load_encoder(folder), steps
 
@@ -68,7 +69,9 @@ class Torch:
         B, frames = controls.shape[:2]
         ids = data.tokens(torch.tensor(scenes))[:, None].expand(-1, frames, -1)
         shape = (B, 16, SIZE[1] // 8, SIZE[0] // 8)
-        z = rollout(self.model, shape, torch.from_numpy(controls), ids, seed, steps=self.steps)
+        opening = data.opening_of(self.model.openings, ids[:, 0]) if self.openings else None
+        z = rollout(self.model, shape, torch.from_numpy(controls), ids, seed, steps=self.steps, opening=opening,
+                    first_steps=self.config["first_frame_steps"] if self.openings else 16)
         return np.stack([to_bytes(self.decode(c)).numpy() for c in z])
 
     def autoencoded(self, rgb):
@@ -180,13 +183,14 @@ def main():
     p.add_argument("--quick", action="store_true", help="within five minutes on two cores")
     p.add_argument("--steps", type=int, default=2)
     p.add_argument("--engine", metavar="BUILD", help="through the C engine of that build folder")
+    p.add_argument("--from-nothing", action="store_true", help="first frames from noise alone, without the openings (PyTorch only)")
     p.add_argument("--precision", default="default", help="of the engine: f32, bf16, int8")
     p.add_argument("--parts", default="ae,next,prompts,controls,drift")
     p.add_argument("--show", help="prefix of PNG files with sample clips")
     args = p.parse_args()
     torch.manual_seed(args.seed)
     base = data.UNSEEN + 10 ** 6 * (args.seed + 1)
-    backend = engine.Engine(args.model, args.steps, args.engine, args.precision) if args.engine else Torch(args.model, args.steps)
+    backend = engine.Engine(args.model, args.steps, args.engine, args.precision) if args.engine else Torch(args.model, args.steps, not args.from_nothing)
     quick, parts = args.quick, args.parts.split(",")
     show = lambda name: args.show and f"{args.show}-{name}.png"
     out, start = {}, time.time()

@@ -6,6 +6,7 @@ import os
 
 import torch
 
+import data
 import tensors
 from ae import Decoder, Encoder
 from dit import Flyover
@@ -51,7 +52,7 @@ def quantised(name, t):
     return name.startswith("blocks.") and t.dim() == 2 and ".gate." not in name
 
 
-def pack(state, decoder):
+def pack(state, decoder, openings):
     """Names and types of the weight file."""
     out = {}
     for name, t in split_experts(state).items():
@@ -59,6 +60,7 @@ def pack(state, decoder):
             out[name], out[name + "_scale"] = tensors.quantise(t)
         else:
             out[name] = t.float() if t.dim() < 2 or "modulation" in name or ".gate." in name or "position" in name else t.half()
+    out["openings"] = openings.half()
     out.update({"decoder." + k: (v.half() if v.dim() > 1 else v.float()) for k, v in decoder.items()})
     return out
 
@@ -73,8 +75,9 @@ def config_of(config):
     out.update({
         "score_func": "sigmoid", "route_scale": 1.0, "chunk_frames": 1, "window_frames": config["window_frames"], "sink_frames": 0,
         "trained_windows": [4, 6, 8], "trained_top_k": [1, 2], "controls": ["yaw", "pitch", "speed", "climb"],
-        "sampler": "euler", "shift": 3.0, "step_embed": True, "first_frame_steps": 16, "steps": 2,
+        "sampler": "euler", "shift": 3.0, "step_embed": True, "first_frame_steps": 2, "steps": 2,
         "width": 256, "height": 144, "fps": 24, "rope_grid": config["rope_grid"],
+        "openings": [a + b for a, b in zip(data.FIRST.values(), data.USUAL)],
         "text": {"encoder": "words", "text_dim": config["text_dim"], "max_tokens": 16, "default_prompt": "mountains at sunset",
                  "tokens": words["tokens"], "groups": {"place": [1, 8], "time": [9, 12], "weather": [13, 15]}, "words": words["words"]},
         "decoder": {"type": "tiny", "channels": [64, 48, 32]}, "weights": "flyover.safetensors"})
@@ -89,6 +92,7 @@ def load(folder):
     model = Flyover(dict(config, n_controls=len(config["controls"]), n_tokens=len(config["text"]["tokens"]),
                          text_dim=config["text"]["text_dim"]))
     model.load_state_dict(join_experts(state, model))
+    model.openings = state.get("openings")
     decoder = Decoder(config["decoder"]["channels"])
     decoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("decoder.")})
     return model.eval().requires_grad_(False), decoder.eval().requires_grad_(False), config
@@ -122,7 +126,8 @@ def reference(folder):
         noise = torch.randn(FRAMES, 16, h, w, generator=rng)
         control = torch.tanh(torch.randn(FRAMES, 4, generator=rng) * 0.5)
         ids = torch.tensor([[0] + prompt])
-        stream, state = Stream(model, autocast=False), {}
+        stream, state = Stream(model, first_steps=config["first_frame_steps"], autocast=False,
+                               opening=data.opening_of(model.openings, ids)), {}
         out[f"{seed}.noise"], out[f"{seed}.controls"], out[f"{seed}.tokens"] = noise, control, ids[0].int()
         for f in range(FRAMES):
             keep = []
@@ -146,7 +151,7 @@ def main():
     with open(at("config.json"), "w") as f:
         json.dump(config_of(video["config"]), f, indent=1)
         f.write("\n")
-    tensors.write(at("flyover.safetensors"), pack(video["ema"], ae["decoder"]))
+    tensors.write(at("flyover.safetensors"), pack(video["ema"], ae["decoder"], data.openings(encoder.eval(), data.FULL)))
     tensors.write(at("encoder.safetensors"), fold(encoder))
     tensors.write(at("flyover-reference.safetensors"), reference(args.out))
     for name in sorted(os.listdir(args.out)):

@@ -55,10 +55,11 @@ class Cache:
 class Stream:
     """B streams side by side: `make` a frame from noise, or `commit` a given one."""
 
-    def __init__(self, model, window=8, steps=2, first_steps=16, seed=0, autocast=True, top_k=None):
+    def __init__(self, model, window=8, steps=2, first_steps=16, seed=0, autocast=True, top_k=None, opening=None):
+        """`opening` [B, 16, h, w] stands for the frames before the first one."""
         self.model, self.window, self.steps, self.first_steps = model, window, steps, first_steps
         self.caches = [Cache() for _ in model.blocks]
-        self.frame, self.past = 0, []
+        self.frame, self.past = 0, [] if opening is None else [opening, opening]
         self.rng = torch.Generator().manual_seed(seed)
         self.autocast, self.top_k = autocast, top_k
 
@@ -75,7 +76,7 @@ class Stream:
     def make(self, shape, control, ids, noise=None, keep=None):
         """The next frame's latents [B, 16, h, w]; `keep` collects the latents after each step."""
         x = torch.randn(shape, generator=self.rng) if noise is None else noise
-        s = sigmas(self.steps if self.past else self.first_steps)
+        s = sigmas(self.steps if self.frame else self.first_steps)
         for a, b in zip(s, s[1:]):
             x = x + (b - a) * self.velocity(x, a, b, control, ids)
             if keep is not None:

@@ -88,7 +88,8 @@ def single_loss(model, z, control, ids, rng, top_k, opening):
     N = len(z)
     context, _ = corrupt(z, rng, told=0)
     prev = torch.stack([context[:, 1], context[:, 0]], 1)
-    prev[torch.rand(N, generator=rng) < 0.06, 1] = float("nan")
+    still = torch.rand(N, generator=rng) < 0.08                                            # as after an opening
+    prev[still, 1] = prev[still, 0]
     prev[:opening] = float("nan")
     t, t_next = levels((N, 1, 1), rng)
     noise = torch.randn(z[:, 2].shape, generator=rng)
@@ -164,6 +165,14 @@ class Trainer:
         self.run.save(video={"model": self.model.state_dict(), "ema": self.ema.state_dict(), "opt": self.opt.state_dict(),
                              "step": self.step, "rng": self.rng.get_state(), "config": CONFIG})
 
+    def update(self, scale):
+        """After the gradients: the optimiser, the experts' balance, the moving average."""
+        self.opt.step(scale)
+        for b in self.model.blocks:
+            b.ffn.balance(0.004 * min(scale * 2, 1))
+        self.step += 1
+        average(self.ema, self.model, self.step)
+
     def learn(self, store, scale):
         """One step on a batch of clips, of single frames or both -> the two losses."""
         stage, rng = self.run.stage, self.rng
@@ -184,15 +193,11 @@ class Trainer:
             z, control, ids = store.sample(SINGLES[stage], 3 + own, rng)
             ids = data.drop_tokens(ids, rng)
             context = own_pair(self.ema, z, control, ids, own, pick(1, 1, 2), rng)
-            z, ids, n = torch.cat([context, z[:, -1:]], 1), ids[:, own:].clone(), len(z) // 4
+            z, ids, n = torch.cat([context, z[:, -1:]], 1), ids[:, own:].clone(), len(z) // 12
             z[:n, 2], ids[:n, 2] = data.sample_openings(self.openings, n, rng)
             first = single_loss(self.model, z, control[:, own:], ids, rng, top_k, n)
             first.backward()
-        self.opt.step(scale)
-        for b in self.model.blocks:
-            b.ffn.balance(0.004 * min(scale * 2, 1))
-        self.step += 1
-        average(self.ema, self.model, self.step)
+        self.update(scale)
         return [None if u is None else u.item() for u in (loss, first)]
 
     def report(self, unseen, **values):
