@@ -26,19 +26,19 @@ inputs=()
 for clip in "${steered[@]}"; do
     IFS='|' read -r -d '' name seed prompt events <<< "$clip" || true
     printf '%s\n' "$events" | sort -t: -k2n > "$work/$name.jsonl"
-    "$render" -q -m "$model" -p "$prompt" --seed "$seed" -n 144 --events "$work/$name.jsonl" -o "$work/$name.y4m"
+    "$render" -q -m "$model" -p "$prompt" --seed "$seed" -n 96 --events "$work/$name.jsonl" -o "$work/$name.y4m"
     inputs+=(-i "$work/$name.y4m")
 done
 ffmpeg -v error -y "${inputs[@]}" -filter_complex \
-    "[0][1][2][3][4][5]xstack=inputs=6:layout=0_0|w0_0|w0+w1_0|0_h0|w0_h0|w0+w1_h0,trim=start_frame=8,fps=12" \
+    "[0][1][2][3][4][5]xstack=inputs=6:layout=0_0|w0_0|w0+w1_0|0_h0|w0_h0|w0+w1_h0,fps=12" \
     -c:v libwebp_anim -quality "${QUALITY:-55}" -compression_level 6 -loop 0 doc/pictures/flyover.webp
 
 prompts=("snowy mountains at sunset" "desert by day" "islands at dawn" "volcano at night" "meadow on a clear day" "stormy canyon"
          "ice by day" "foggy mars at sunset")
 rows=()
 for i in "${!prompts[@]}"; do
-    "$render" -q -m "$model" -p "${prompts[$i]}" --seed "$((20 + i))" -n 193 -o "$work/row$i.y4m"
-    ffmpeg -v error -y -i "$work/row$i.y4m" -vf "select='not(mod(n\,32))*gt(n\,0)',scale=192:108,tile=6x1" -frames:v 1 "$work/row$i.png"
+    "$render" -q -m "$model" -p "${prompts[$i]}" --seed "$((20 + i))" -n 97 -o "$work/row$i.y4m"
+    ffmpeg -v error -y -i "$work/row$i.y4m" -vf "select='eq(n\,1)+eq(n\,6)+eq(n\,12)+eq(n\,24)+eq(n\,48)+eq(n\,96)',scale=192:108,tile=6x1" -frames:v 1 "$work/row$i.png"
     rows+=(-i "$work/row$i.png")
 done
 ffmpeg -v error -y "${rows[@]}" -filter_complex "vstack=inputs=${#prompts[@]}" -quality 85 doc/pictures/sheet.webp

@@ -92,10 +92,10 @@ class Engine:
 
     def next(self, z, controls, scene):
         """Frames 4.. one step ahead of the seven true ones before; the earlier ones are copied."""
-        window, out = self.config["window_frames"], z.clone()
+        before, out = max(self.config["window_frames"] - 1, self.config["previous_frames"]), z.clone()
         for f in range(4, len(z)):
             self.begin(scene, f)
-            for p in range(max(0, f - window + 1), f):
+            for p in range(max(0, f - before), f):
                 self.control(controls[p])
                 self.take(z[p].numpy())
             self.control(controls[f])
