@@ -49,8 +49,9 @@ echo "slots with an outcome: $total, handed over: $handed"
 # Only what was never made may be missing: on a machine that is busy with other things slots are dropped.
 [ "$gaps" -le "$dropped" ] || complain "the third client missed frames"
 [ $((frames + dropped)) -ge $((seconds * 24 * 9 / 10)) ] || complain "only $frames frames in $seconds s"
-# The third client joined a moment after the session began and left a moment before the count.
-[ "$handed" -ge "$frames" ] && [ "$handed" -le $((frames + 240)) ] || complain "$handed handed over, $frames received"
+# The third client joined a moment after the session began and left a moment before the count; a slot is counted when it is due, so
+# the last ones received may not be yet.
+[ "$handed" -ge $((frames - 3)) ] && [ "$handed" -le $((frames + 240)) ] || complain "$handed handed over, $frames received"
 
 kill -TERM $server
 wait $server || complain "the server ended with $?"
