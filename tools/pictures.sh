@@ -31,7 +31,7 @@ for clip in "${steered[@]}"; do
 done
 ffmpeg -v error -y "${inputs[@]}" -filter_complex \
     "[0][1][2][3][4][5]xstack=inputs=6:layout=0_0|w0_0|w0+w1_0|0_h0|w0_h0|w0+w1_h0,fps=12" \
-    -c:v libwebp_anim -quality "${QUALITY:-55}" -compression_level 6 -loop 0 doc/pictures/flyover.webp
+    -c:v libwebp_anim -quality "${QUALITY:-92}" -compression_level 6 -loop 0 doc/pictures/flyover.webp
 
 prompts=("snowy mountains at sunset" "desert by day" "islands at dawn" "volcano at night" "meadow on a clear day" "stormy canyon"
          "ice by day" "foggy mars at sunset")
