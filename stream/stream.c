@@ -325,7 +325,9 @@ static int open_places(zt_stream *s, const zt_stream_params *p, const char *cons
             .fps = p->fps,
             .codec = o->codecs ? codec : NULL,
             .par = o->codecs ? s->encoder->par : NULL,
+            .bitrate = s->bits_set,
             .rtsp = p->rtsp,
+            .whep = p->whep,
             .stream = s,
         };
         err = o->type->open(&s->place[i].t, &t);

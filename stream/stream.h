@@ -13,6 +13,7 @@ extern "C" {
 
 typedef struct zt_stream      zt_stream;
 typedef struct zt_rtsp_server zt_rtsp_server;
+typedef struct zt_whep_server zt_whep_server;       // stream/whep.h
 
 // Called on the stream's thread when a picture's packet has been handed to every transport (files: written).
 // Borrowed; gone after the call.
@@ -35,6 +36,7 @@ typedef struct zt_stream_params {
     int             queue;      // frames that may wait (live 2, else 8)
     const char     *title;      // metadata for containers, or NULL
     zt_rtsp_server *rtsp;       // for rtsp urls: borrowed
+    zt_whep_server *whep;       // for whep urls: borrowed
     zt_packet_fn   *on_packet;  // or NULL
     void           *cookie;
 } zt_stream_params;
@@ -48,6 +50,7 @@ typedef struct zt_stream_params {
 // "x%04d.png"          pictures; one %d, or %0Nd, in the name: the picture's number, from 0
 // "null:", "null:raw"  any codec: encode, count, drop; or pictures: count, drop
 // "rtsp:/live"         h264, live only: a mount on params.rtsp
+// "whep:/live"         h264 or vp8, live only: a mount on params.whep
 // Files are written as URL.part and renamed by zt_stream_finish(); pipes and devices are written directly.
 // 0, -EINVAL (bad url, codec or size: logged), -EEXIST (and no overwrite; nothing was touched), -EBUSY (another
 // process writes the same file), -EACCES/-ENOENT/… (cannot write), -ENOSYS (an encoder or plugin is missing: the log

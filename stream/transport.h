@@ -24,7 +24,9 @@ typedef struct zt_transport_params {
     int             w, h, fps;  // of what comes
     const char     *codec;      // NULL: pictures
     const struct AVCodecParameters *par;    // NULL: pictures
+    int64_t         bitrate;    // what the encoder was asked for; 0: none
     zt_rtsp_server *rtsp;       // or NULL
+    zt_whep_server *whep;       // or NULL
     zt_stream      *stream;     // zt_stream_want_key()'s
 } zt_transport_params;
 
@@ -55,7 +57,7 @@ typedef struct zt_outlet {
 } zt_outlet;
 
 extern const zt_transport_type zt_transport_file, zt_transport_null, zt_transport_png, zt_transport_rtsp,
-    zt_transport_y4m;
+    zt_transport_whep, zt_transport_y4m;
 
 // 0, -EINVAL (no such kind: logged), -ENOSYS (not built in: logged).
 int  zt_outlet_find(const zt_outlet **out, const char *url);

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "stream/place.h"
 #include "stream/transport.h"
 
 #define WAITING     8               // access units before a blocked pipeline is fed no more
@@ -40,9 +41,7 @@ typedef struct mount {
     GstRTSPMedia *media;            // borrowed; NULL while nobody watches
     GstAppSrc    *src;              // a reference; NULL with media
     bool          need_key;         // drop until a key frame
-    bool          placed;           // shift is set
-    int64_t       shift;            // ns from a packet's pts to the pipeline's running time
-    int64_t       last;             // the last buffer's pts
+    zt_place      place;
 } mount;
 
 typedef struct rtsp {
@@ -110,7 +109,7 @@ static void on_media(GstRTSPMediaFactory *factory, GstRTSPMedia *media, mount *m
     m->media = media;
     m->src = GST_APP_SRC(src);
     m->need_key = true;
-    m->placed = false;
+    m->place.placed = false;
     if (m->stream)
         zt_stream_want_key(m->stream);
     else
@@ -445,18 +444,6 @@ static int64_t running_time(GstAppSrc *src)
     return now;
 }
 
-// Keeps the cadence of the packets' pts but never lies in the future, so that no sink waits before it sends.
-static int64_t place(mount *m, const zt_packet *p, int64_t now)
-{
-    const int64_t shift = now - p->pts;
-    // The pipeline's time stands still while it is paused: after a jump begin anew.
-    if (!m->placed || shift < m->shift || shift - m->shift > ZT_S / 2)
-        m->shift = shift;
-    m->last = m->placed ? ZT_MAX(p->pts + m->shift, m->last + 1) : p->pts + m->shift;
-    m->placed = true;
-    return m->last;
-}
-
 static void packet_done(void *cookie)
 {
     zt_packet *p = cookie;
@@ -482,7 +469,7 @@ static int rtsp_packet(zt_transport *base, zt_packet *p)
     m->need_key = false;
     GstBuffer *b = gst_buffer_new_wrapped_full(GST_MEMORY_FLAG_READONLY, p->data, p->bytes, 0, p->bytes,
                                                zt_packet_ref(p), packet_done);
-    GST_BUFFER_PTS(b) = (GstClockTime)place(m, p, now);
+    GST_BUFFER_PTS(b) = (GstClockTime)zt_place_packet(&m->place, p->pts, now);
     GST_BUFFER_DURATION(b) = (GstClockTime)p->duration;
     if (!p->key)
         GST_BUFFER_FLAG_SET(b, GST_BUFFER_FLAG_DELTA_UNIT);

@@ -22,6 +22,11 @@
 #else
 #define BUILT_RTSP NULL
 #endif
+#if HAVE_WEBRTC
+#define BUILT_WHEP &zt_transport_whep
+#else
+#define BUILT_WHEP NULL
+#endif
 
 static const char libav[] = "libavcodec-dev libavformat-dev libswscale-dev";
 
@@ -36,11 +41,13 @@ static const zt_outlet outlets[] = {
     { ".mov",     "h264 h265 prores",                   BUILT_FILE, libav },
     { ".png",     NULL,                                 BUILT_PNG,  libav },
     { "rtsp:",    "h264",                               BUILT_RTSP, "libgstrtspserver-1.0-dev" },
+    { "whep:",    "h264 vp8",                           BUILT_WHEP, "libgstreamer-plugins-bad1.0-dev" },
 };
 
 #undef BUILT_FILE
 #undef BUILT_PNG
 #undef BUILT_RTSP
+#undef BUILT_WHEP
 
 static bool matches(const char *match, const char *url)
 {
@@ -64,7 +71,7 @@ int zt_outlet_find(const zt_outlet **out, const char *url)
         *out = &outlets[i];
         return 0;
     }
-    zt_error("cannot write %s: not .mp4 .mkv .webm .mov .y4m .png, - (y4m on stdout), null: or rtsp:", url);
+    zt_error("cannot write %s: not .mp4 .mkv .webm .mov .y4m .png, - (y4m on stdout), null:, rtsp: or whep:", url);
     return -EINVAL;
 }
 

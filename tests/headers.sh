@@ -3,7 +3,7 @@
 # Every header compiles alone, as C11 and as C++17.
 set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
-flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 libsoup-3.0 libcjson cmocka 2>/dev/null)
+flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 gstreamer-rtp-1.0 gstreamer-app-1.0 libsoup-3.0 libcjson cmocka 2>/dev/null)
 failed=0
 for header in base/*.h kernels/*.h diffusion/*.h engine/*.h stream/*.h apps/*.h; do
     [ -f "$header" ] || continue

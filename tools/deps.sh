@@ -7,10 +7,12 @@
 # run: what zoetrope-serve needs when it is built; build: to build, run included; all: the tests' needs too.
 set -eu
 
-run='gstreamer1.0-plugins-base gstreamer1.0-plugins-good'
+run='gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice glib-networking'
 build='gcc libc6-dev meson ninja-build pkg-config libcjson-dev libavcodec-dev libavformat-dev libavutil-dev
-       libswscale-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev libsoup-3.0-dev'
-tests='g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg gstreamer1.0-tools gstreamer1.0-libav curl git python3-minimal'
+       libswscale-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev
+       libgstreamer-plugins-bad1.0-dev libsoup-3.0-dev'
+tests='g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg gstreamer1.0-tools gstreamer1.0-libav chromium chromium-driver
+       curl git python3-minimal'
 
 case "${1:-}" in
     run)   list="$run" ;;
