@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Aligned, zeroed memory; UTF-8.
+// Aligned, zeroed memory; UTF-8; small files.
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 
@@ -35,4 +39,39 @@ int zt_utf8_length(const char *text, size_t n)
     const bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
                      (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
     return bad ? 0 : length;
+}
+
+static int read_all(int fd, char *to, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        const ssize_t got = read(fd, to + at, n - at);
+        if (got == 0)
+            return -EIO;                        // became shorter meanwhile
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        at += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+int zt_file_read(void **out, size_t *n, const char *path, size_t max)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0)
+        return -errno;
+    int err = fstat(fd, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? -EISDIR : !S_ISREG(st.st_mode) ? -EINVAL
+            : (uint64_t)st.st_size > max ? -EFBIG : 0;
+    char *const text = err ? NULL : malloc((size_t)st.st_size + 1);
+    if (!err)
+        err = text ? read_all(fd, text, (size_t)st.st_size) : -ENOMEM;
+    close(fd);
+    if (err) {
+        free(text);
+        return err;
+    }
+    text[st.st_size] = 0;
+    *out = text;
+    *n = (size_t)st.st_size;
+    return 0;
 }

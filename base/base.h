@@ -35,6 +35,10 @@ int zt_utf8_length(const char *s, size_t n);
 void *zt_alloc(size_t bytes);
 void  zt_free(void *p);
 
+// A regular file of at most `max` bytes, whole, ended by a zero that *n does not count; free() it. 0, -errno, -EFBIG
+// (larger), -EINVAL (a device or pipe, which could block); nothing is logged.
+int zt_file_read(void **out, size_t *n, const char *path, size_t max);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -460,23 +459,15 @@ int zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *la
 
 int zt_config_read(zt_config *c, const char *path)
 {
-    FILE *const f = fopen(path, "rbe");
-    if (!f) {
-        const int err = errno;
-        zt_error("%s: %s", path, strerror(err));
-        return -err;
+    void *text;
+    size_t n;
+    int err = zt_file_read(&text, &n, path, ZT_CONFIG_MAX);
+    if (err < 0) {
+        zt_error("%s: %s", path, err == -EINVAL ? "not a file" : err == -EFBIG ? "more than 1 MiB" : strerror(-err));
+        return err;
     }
-    char *const text = malloc(ZT_CONFIG_MAX + 1);
-    const size_t n = text ? fread(text, 1, ZT_CONFIG_MAX + 1, f) : 0;
-    int err = text ? 0 : -ENOMEM;
-    if (!err && (n > ZT_CONFIG_MAX || ferror(f))) {
-        zt_error("%s: cannot be read, or has more than 1 MiB", path);
-        err = -EINVAL;
-    }
-    if (!err)
-        err = zt_config_parse(c, text, n, path);
+    err = zt_config_parse(c, text, n, path);
     free(text);
-    fclose(f);
     return err;
 }
 

@@ -2,6 +2,7 @@
 // The bounded JSON reader.
 #include "diffusion/json.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,7 +264,11 @@ bool zt_json_number(zt_json *j, double *out)
         return fail(j, "a number is too long");
     memcpy(text, start, n);
     text[n] = 0;
-    const double v = strtod(text, NULL);
+    const locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);        // the program's may want a decimal comma
+    if (!c)
+        return fail(j, "no memory");
+    const double v = strtod_l(text, NULL, c);
+    freelocale(c);
     if (!isfinite(v))
         return fail(j, "a number is too large");
     *out = v;

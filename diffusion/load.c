@@ -133,7 +133,16 @@ static int reserve_stage(zt_loader *l, size_t bytes)
     return 0;
 }
 
-// The scales of an I8 tensor: w = q * scale[row].
+static bool has_scale(const zt_loader *l, const char *name)
+{
+    char theirs[256], text[256];
+    snprintf(text, sizeof(text), "%s.weight_scale", name);
+    if (l->diffusers)
+        zt_name_for_diffusers(theirs, sizeof(theirs), text);
+    return zt_weights_find(l->w, l->diffusers ? theirs : text) != NULL;
+}
+
+// The scales of an I8 or scaled F8 tensor: w = q * scale[row].
 static int find_scale(zt_loader *l, const char *name, int rows, const zt_weight **scale)
 {
     char text[256];
@@ -176,7 +185,7 @@ static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
     *f = (struct found){ 0 };
     snprintf(name, sizeof(name), "%s.weight", p->name);
     int err = zt_load_find(l, &f->w, name, rank, shape[rank == 5]);
-    if (!err && f->w->type == ZT_I8)
+    if (!err && (f->w->type == ZT_I8 || (f->w->coding == ZT_F8_E4M3 && has_scale(l, p->name))))
         err = find_scale(l, p->name, p->rows, &f->scale);
     snprintf(name, sizeof(name), "%s.bias", p->name);
     if (!err && p->bias)
@@ -202,7 +211,7 @@ static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_part *p, const
                 memcpy(to, (const int8_t *)f->w->data + from, (size_t)k);
             } else {
                 zt_weight_read(f->w, from, k, row);
-                s = zt_quantize_row(row, k, to);
+                s *= zt_quantize_row(row, k, to);
             }
             ((float *)m->scale)[place(p, r + i)] = s;
             continue;

@@ -22,7 +22,18 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-// The weights of a folder: what config.json names, the usual names, or the only *.safetensors.
+static bool is_weights_name(const char *name)
+{
+    static const char *const ends[] = { ".safetensors", ".pt", ".pth", ".gguf" };
+    for (size_t i = 0; i < ZT_LEN(ends); i++) {
+        const size_t n = strlen(name), m = strlen(ends[i]);
+        if (n > m && strcmp(name + n - m, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+// The weights of a folder: what config.json names, the usual names, or the only file that can be one.
 static int find_weights(const char *folder, const zt_config *c, char *out, size_t bytes)
 {
     const char *const usual[] = { c->weights, "diffusion_pytorch_model.safetensors",
@@ -39,8 +50,7 @@ static int find_weights(const char *folder, const zt_config *c, char *out, size_
     int found = 0;
     DIR *const dir = opendir(folder[0] ? folder : ".");
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
-        const size_t n = strlen(e->d_name);
-        if (n > 12 && strcmp(e->d_name + n - 12, ".safetensors") == 0)
+        if (is_weights_name(e->d_name))
             found += snprintf(out, bytes, "%s%s", folder, e->d_name) < (int)bytes;
     }
     if (dir)

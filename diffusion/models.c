@@ -26,6 +26,34 @@ static const struct pair {
     { "norm3.", "norm2." }, { "ffn.0.", "ffn.net.0.proj." }, { "ffn.2.", "ffn.net.2." },
 };
 
+// Before a name, again and again.
+static const char *const prefixes[] = {
+    "model.", "diffusion_model.", "module.", "first_stage_model.", "text_encoders.t5xxl.transformer.",
+};
+
+// Anywhere in a name.
+static const char *const segments[] = { "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod." };
+
+static void cut(char *at, size_t n)
+{
+    memmove(at, at + n, strlen(at + n) + 1);
+}
+
+void zt_name_strip(char *name)
+{
+    for (size_t i = 0; i < ZT_LEN(segments); i++) {
+        for (char *at; (at = strstr(name, segments[i])) != NULL;)
+            cut(at, strlen(segments[i]));
+    }
+    for (size_t i = 0; i < ZT_LEN(prefixes); i++) {
+        const size_t n = strlen(prefixes[i]);
+        if (strncmp(name, prefixes[i], n) == 0 && name[n]) {
+            cut(name, n);
+            i = (size_t)-1;                     // from the first one again
+        }
+    }
+}
+
 bool zt_names_are_diffusers(const zt_weights *w)
 {
     return zt_weights_find(w, "condition_embedder.time_proj.weight") != NULL;

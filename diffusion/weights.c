@@ -3,100 +3,25 @@
 #include "diffusion/weights.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/json.h"
+#include "diffusion/models.h"
 #include "diffusion/weights_file.h"
 
-// Up to here a file is read into memory, so that what was checked cannot change any more; above, it is mapped.
-static const off_t read_max = 256 << 20;
 enum { FILES_MAX = 1024, INDEX_MAX = 16 << 20 };
 
-struct file {
-    void  *bytes;
-    size_t n;
-    bool   mapped, owned;
-    struct zt_weights_part part;
-};
-
 struct zt_weights {
-    char        *label;
-    struct file *file;
-    int          files;
-    zt_weight   *w;             // of all files, by name
-    int          n;
+    char                   *label;
+    struct zt_weights_file *file;
+    int                     files;
+    zt_weight              *w;          // of all files, by name
+    int                     n;
 };
-
-static int fail(const char *path, int err)
-{
-    zt_error("%s: %s", path, strerror(err));
-    return -err;
-}
-
-static int read_all(struct file *f, int fd, size_t n)
-{
-    f->bytes = malloc(n ? n : 1);
-    if (!f->bytes)
-        return ENOMEM;
-    f->owned = true;
-    for (f->n = 0; f->n < n;) {
-        const ssize_t got = read(fd, (char *)f->bytes + f->n, n - f->n);
-        if (got < 0 && errno != EINTR)
-            return errno;
-        if (got == 0)
-            return EIO;                         // became shorter meanwhile
-        if (got > 0)
-            f->n += (size_t)got;
-    }
-    return 0;
-}
-
-static int map_all(struct file *f, int fd, size_t n)
-{
-    void *const p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED)
-        return errno;
-    f->bytes = p;
-    f->n = n;
-    f->mapped = f->owned = true;
-    struct stat now;
-    return fstat(fd, &now) < 0 || (size_t)now.st_size != n ? EIO : 0;
-}
-
-static int open_file(struct file *f, const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return fail(path, errno);
-    struct stat st;
-    int err = fstat(fd, &st) < 0 ? errno : 0;
-    if (!err && !S_ISREG(st.st_mode))
-        err = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    if (!err)
-        err = st.st_size <= read_max ? read_all(f, fd, (size_t)st.st_size) : map_all(f, fd, (size_t)st.st_size);
-    close(fd);
-    if (err)
-        return fail(path, err);
-    return zt_safetensors_read(&f->part, f->bytes, f->n, path);
-}
-
-static void close_file(struct file *f)
-{
-    if (f->mapped)
-        munmap(f->bytes, f->n);
-    else if (f->owned)
-        free(f->bytes);
-    free(f->part.w);
-    free(f->part.names);
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -115,6 +40,8 @@ static int join(zt_weights *w)
         memcpy(w->w + n, w->file[i].part.w, (size_t)w->file[i].part.n * sizeof(*w->w));
         n += w->file[i].part.n;
     }
+    for (int i = 0; i < n; i++)
+        zt_name_strip((char *)w->w[i].name);    // the part's own bytes
     qsort(w->w, (size_t)n, sizeof(*w->w), by_name);
     for (int i = 1; i < n; i++) {
         if (strcmp(w->w[i].name, w->w[i - 1].name) == 0) {
@@ -182,10 +109,12 @@ static int open_shards(zt_weights *w, const char *path, char **names, int n)
     const int folder = slash ? (int)(slash - path) + 1 : 0;
     for (int i = 0; i < n; i++) {
         char shard[4096];
-        if (snprintf(shard, sizeof(shard), "%.*s%s", folder, path, names[i]) >= (int)sizeof(shard))
-            return fail(path, ENAMETOOLONG);
+        if (snprintf(shard, sizeof(shard), "%.*s%s", folder, path, names[i]) >= (int)sizeof(shard)) {
+            zt_error("%s: %s", path, strerror(ENAMETOOLONG));
+            return -EINVAL;
+        }
         w->files = i + 1;
-        const int err = open_file(&w->file[i], shard);
+        const int err = zt_weights_file_open(&w->file[i], shard);
         if (err < 0)
             return err;
     }
@@ -194,31 +123,26 @@ static int open_shards(zt_weights *w, const char *path, char **names, int n)
 
 static int open_index(zt_weights **out, const char *path)
 {
-    struct file index = { 0 };
-    char **const names = calloc(FILES_MAX, sizeof(*names));
-    int n = 0, err = names ? 0 : -ENOMEM;
-    const int fd = err ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    if (!err && (fd < 0 || fstat(fd, &st) < 0))
-        err = fail(path, errno);
-    if (!err && (!S_ISREG(st.st_mode) || st.st_size > INDEX_MAX)) {
-        zt_error("%s: not a file of at most 16 MiB", path);
-        err = -EINVAL;
+    void *text = NULL;
+    size_t bytes;
+    int n = 0, err = zt_file_read(&text, &bytes, path, INDEX_MAX);
+    if (err < 0 && err != -ENOMEM) {
+        zt_error("%s: %s", path, err == -EINVAL ? "not a file" : strerror(-err));
+        return err;
     }
-    if (!err && (err = -read_all(&index, fd, (size_t)st.st_size)) < 0)
-        fail(path, -err);
+    char **const names = calloc(FILES_MAX, sizeof(*names));
+    if (!err && !names)
+        err = -ENOMEM;
     if (!err)
-        err = read_index(path, index.bytes, index.n, names, &n);
+        err = read_index(path, text, bytes, names, &n);
     if (!err)
         err = create(out, path, n);
     if (!err)
         err = open_shards(*out, path, names, n);
-    if (fd >= 0)
-        close(fd);
-    close_file(&index);
     for (int i = 0; names && i < n; i++)
         free(names[i]);
     free(names);
+    free(text);
     return err;
 }
 
@@ -238,7 +162,7 @@ int zt_weights_open(zt_weights **out, const char *path)
         err = create(&w, path, 1);
         if (!err) {
             w->files = 1;
-            err = open_file(&w->file[0], path);
+            err = zt_weights_file_open(&w->file[0], path);
         }
     }
     if (!err)
@@ -258,7 +182,7 @@ int zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *
         w->files = 1;
         w->file[0].bytes = (void *)bytes;
         w->file[0].n = n;
-        err = zt_safetensors_read(&w->file[0].part, bytes, n, label);
+        err = zt_weights_reader(bytes, n, label)(&w->file[0].part, bytes, n, label);
     }
     if (!err)
         err = join(w);
@@ -274,7 +198,7 @@ void zt_weights_close(zt_weights **w)
     if (!*w)
         return;
     for (int i = 0; i < (*w)->files; i++)
-        close_file(&(*w)->file[i]);
+        zt_weights_file_close(&(*w)->file[i]);
     free((*w)->file);
     free((*w)->label);
     free((*w)->w);
@@ -322,6 +246,17 @@ uint64_t zt_hash(uint64_t h, const void *bytes, size_t n)
     return (lane[0] ^ n) * prime;
 }
 
+static uint64_t hash_view(uint64_t h, const zt_weight *t)
+{
+    float x[256];
+    for (int64_t i = 0; i < t->elements && t->usable; i += (int64_t)ZT_LEN(x)) {
+        const int64_t n = ZT_MIN((int64_t)ZT_LEN(x), t->elements - i);
+        zt_weight_read(t, i, n, x);
+        h = zt_hash(h, x, (size_t)n * sizeof(*x));
+    }
+    return h;
+}
+
 uint64_t zt_weights_hash(const zt_weights *w)
 {
     uint64_t h = 0;
@@ -330,24 +265,7 @@ uint64_t zt_weights_hash(const zt_weights *w)
         h = zt_hash(h, t->name, strlen(t->name));
         h = zt_hash(h, t->dtype, strlen(t->dtype));
         h = zt_hash(h, t->shape, sizeof(t->shape));
-        h = zt_hash(h, t->data, t->bytes);
+        h = t->strided ? hash_view(h, t) : zt_hash(h, t->data, t->bytes);
     }
     return h;
-}
-
-void zt_weight_read(const zt_weight *w, int64_t from, int64_t n, float *out)
-{
-    const char *const p = (const char *)w->data + (size_t)from * zt_type_bytes(w->type);
-    for (int64_t i = 0; i < n && w->type != ZT_F32; i++) {
-        uint16_t half;
-        int32_t word;
-        switch (w->type) {
-        case ZT_BF16: memcpy(&half, p + 2 * i, 2); out[i] = zt_bf16_to_f32(half); break;
-        case ZT_F16:  memcpy(&half, p + 2 * i, 2); out[i] = zt_f16_to_f32(half); break;
-        case ZT_I32:  memcpy(&word, p + 4 * i, 4); out[i] = (float)word; break;
-        default:      out[i] = (float)((const int8_t *)p)[i]; break;
-        }
-    }
-    if (w->type == ZT_F32)
-        memcpy(out, p, (size_t)n * sizeof(*out));
 }

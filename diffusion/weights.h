@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors of a safetensors file or of the shards that an index names: found by name, every byte range checked.
+// The tensors of a weights file (safetensors, torch.save, GGUF) or of the shards that an index names: found by name,
+// every byte range checked.
 #pragma once
 
 #include <stdbool.h>
@@ -14,22 +15,35 @@ extern "C" {
 
 #define ZT_MAX_RANK 8
 
+// How elements are stored. The blocks are GGUF's: 32 or 256 neighbours of a row share their scales.
+enum zt_coding {
+    ZT_PLAIN,                   // as `type` says
+    ZT_F8_E4M3, ZT_F8_E5M2, ZT_F64,
+    ZT_Q8_0, ZT_Q4_0, ZT_Q4_1, ZT_Q5_0, ZT_Q5_1, ZT_Q4_K, ZT_Q5_K, ZT_Q6_K,
+    ZT_CODINGS,
+};
+
 typedef struct zt_weight {
-    const char   *name;
-    const char   *dtype;        // as the file calls it: "F32", "BF16", …
-    bool          usable;       // the type below can hold it
-    enum zt_type  type;         // ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_I32
-    int           rank;
-    int64_t       shape[ZT_MAX_RANK];
-    int64_t       elements;
-    const void   *data;         // not aligned
-    size_t        bytes;
+    const char    *name;
+    const char    *dtype;       // "F32", "BF16", "Q4_K", …
+    bool           usable;      // zt_weight_read() can read it
+    enum zt_coding coding;
+    enum zt_type   type;        // ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_I32; ZT_F32 when coded
+    int            rank;
+    int64_t        shape[ZT_MAX_RANK];
+    int64_t        elements;
+    bool           strided;     // plain, but neighbours along axis i are step[i] >= 0 elements apart
+    int64_t        step[ZT_MAX_RANK];
+    const void    *data;        // of the first element; not aligned
+    size_t         bytes;       // that its elements occupy, first to last
 } zt_weight;
 
 typedef struct zt_weights zt_weights;
 
-// Opens a file, or all shards of a *.index.json. 0, -ENOENT, -EINVAL (logged with file, tensor and numbers), -ENOMEM,
-// -EIO. Files above 256 MiB are mapped: they must not be truncated while they are open.
+// Opens a file, or all shards of a *.index.json; the format is known by its first bytes. 0, -ENOENT, -EINVAL (logged
+// with file, tensor and numbers), -ENOMEM, -EIO. Of a torch.save file the state dict "generator_ema", else
+// "generator", "model" or "state_dict", else the top level is taken; what is not a tensor is ignored.
+// Names lose what training and packaging put before them (zt_name_strip()).
 int  zt_weights_open(zt_weights **out, const char *path);
 // The same of bytes in memory, which are borrowed; `label` names them in messages.
 int  zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *label);
@@ -44,8 +58,11 @@ uint64_t zt_weights_hash(const zt_weights *w);
 // h continues over n bytes: four interleaved FNV-1a sums of 64-bit words, folded.
 uint64_t zt_hash(uint64_t h, const void *bytes, size_t n);
 
-// Elements [from, from + n) as float. F32, BF16, F16, I8 and I32.
+// Elements [from, from + n), row-major, as float. The tensor must be usable.
 void zt_weight_read(const zt_weight *w, int64_t from, int64_t n, float *out);
+// Elements and bytes of a block: 1 and an element's own for what has none.
+int    zt_coding_elements(enum zt_coding c);
+size_t zt_coding_bytes(enum zt_coding c);       // ZT_PLAIN: 0
 static inline float zt_f16_to_f32(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fffu;

@@ -16,7 +16,23 @@ struct zt_weights_part {
 };
 
 // Fills p from the bytes, to which the tensors point. 0, -EINVAL (logged), -ENOMEM; p is untouched on failure.
-int zt_safetensors_read(struct zt_weights_part *p, const void *bytes, size_t n, const char *label);
+typedef int zt_weights_read_fn(struct zt_weights_part *p, const void *bytes, size_t n, const char *label);
+zt_weights_read_fn zt_safetensors_read, zt_torch_read, zt_gguf_read;
+// The reader for these bytes: by how they begin, else by the label's ending, else safetensors.
+zt_weights_read_fn *zt_weights_reader(const void *bytes, size_t n, const char *label);
+
+// An open file. Owns what it points to.
+struct zt_weights_file {
+    char  *path;
+    void  *bytes;
+    size_t n;
+    bool   mapped, owned;
+    struct zt_weights_part part;
+};
+
+// Reads or maps the file and finds its tensors. 0, -errno or -EINVAL (logged). Close it on failure, too.
+int  zt_weights_file_open(struct zt_weights_file *f, const char *path);
+void zt_weights_file_close(struct zt_weights_file *f);
 
 #ifdef __cplusplus
 }

@@ -18,14 +18,16 @@
 enum { HEADER_MAX = 16 << 20, NAME_MAX_BYTES = 512 };
 
 static const struct dtype {
-    const char  *name;
-    int          bits;
-    bool         usable;
-    enum zt_type type;
+    const char    *name;
+    int            bits;
+    bool           usable;
+    enum zt_type   type;
+    enum zt_coding coding;
 } dtypes[] = {
     { "F32", 32, true, ZT_F32 }, { "BF16", 16, true, ZT_BF16 }, { "F16", 16, true, ZT_F16 }, { "I8", 8, true, ZT_I8 },
-    { "I32", 32, true, ZT_I32 }, { "BOOL", 8 }, { "U8", 8 }, { "F8_E5M2", 8 }, { "F8_E4M3", 8 }, { "I16", 16 },
-    { "U16", 16 }, { "U32", 32 }, { "F64", 64 }, { "I64", 64 }, { "U64", 64 },
+    { "I32", 32, true, ZT_I32 }, { "BOOL", 8 }, { "U8", 8 },
+    { "F8_E5M2", 8, true, ZT_F32, ZT_F8_E5M2 }, { "F8_E4M3", 8, true, ZT_F32, ZT_F8_E4M3 }, { "I16", 16 },
+    { "U16", 16 }, { "U32", 32 }, { "F64", 64, true, ZT_F32, ZT_F64 }, { "I64", 64 }, { "U64", 64 },
 };
 
 typedef struct entry {
@@ -142,6 +144,7 @@ static int read_tensor(reader *r, const char *name, entry *e)
     e->w.dtype = t->name;
     e->w.usable = t->usable;
     e->w.type = t->type;
+    e->w.coding = t->coding;
     return check_entry(r, name, e, t);
 }
 
@@ -273,11 +276,6 @@ int zt_safetensors_read(struct zt_weights_part *p, const void *bytes, size_t n, 
     if (n < 8)
         return refuse(&r, NULL, "the file is shorter than 8 bytes");
     memcpy(&header, bytes, sizeof(header));
-    if (memcmp(bytes, "PK\3\4", 4) == 0 || memcmp(bytes, "GGUF", 4) == 0) {
-        zt_error("%s: a %s file, which this version does not read: convert it to safetensors", label,
-                 memcmp(bytes, "GGUF", 4) == 0 ? "GGUF" : "torch.save");
-        return -EINVAL;
-    }
     if (header > HEADER_MAX || header > n - 8) {
         zt_error("%s: header: %llu bytes long, but the file has %zu (and 16 MiB is the most)", label,
                  (unsigned long long)header, n - 8);
