@@ -29,7 +29,8 @@ extern "C" {
     X(combine)         \
     X(patchify)        \
     X(unpatchify)      \
-    X(modulation)
+    X(modulation)      \
+    X(history)
 
 struct zt_device;
 
@@ -182,6 +183,16 @@ typedef void zt_unpatchify_fn(struct zt_device *d, zt_tensor out, zt_tensor x);
 //   e f32 [1, 1, S, n*C]; table f32 [n][C]; out f32 [1, S, n, C] dense.  e may be [1, 1, S, C]: then e[s][c] serves
 //   every i
 typedef void zt_modulation_fn(struct zt_device *d, zt_tensor out, zt_tensor e, const float *table, unsigned ones);
+
+// One frame joins the two before it, for convolutions over time. f[m] = act(x[m] / max(|x[m]|, 1e-12) sqrt(C) gamma), or x[m]
+// without gamma.
+//   past NULL    out[m] = f[m]
+//   past         out[m] = [f[m], past[m]]; then past[m] becomes the first 2 C of out[m]
+//   x            f32 [1, 1, M, C]; rows may be strided
+//   out          F32 or BF16 [1, 1, M, C or 3 C], dense
+//   past         [M][2][C] of out's type, the newer frame first
+//   gamma, act   f32 [C] or NULL; NONE or SILU
+typedef void zt_history_fn(struct zt_device *d, zt_tensor out, void *past, zt_tensor x, const float *gamma, enum zt_act act);
 
 typedef struct zt_kernels {
 #define X(op) zt_##op##_fn *op;

@@ -40,6 +40,7 @@ static const zt_kernels level_avx512 = {
     .moe = zt_moe_avx512,
     .attention = zt_attention_avx512,
     .conv = zt_conv_avx512,
+    .history = zt_history_avx512,
     .kv_append = zt_kv_append_avx512,
     .latents_in = zt_latents_in_avx512,
     .layer_norm = zt_layer_norm_avx512,

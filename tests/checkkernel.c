@@ -9,7 +9,7 @@
 #include "base/base.h"
 
 static void (*const checks[])(ck *c) = {
-    check_linear, check_moe, check_norm, check_attention, check_conv, check_pixel, check_sample,
+    check_linear, check_moe, check_norm, check_attention, check_conv, check_history, check_pixel, check_sample,
 };
 
 static const char usage[] =

@@ -81,5 +81,6 @@ void check_moe(ck *c);
 void check_norm(ck *c);
 void check_attention(ck *c);
 void check_conv(ck *c);
+void check_history(ck *c);
 void check_pixel(ck *c);
 void check_sample(ck *c);

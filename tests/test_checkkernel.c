@@ -185,6 +185,17 @@ static void conv_forgets_residual(struct zt_device *d, zt_tensor out, zt_tensor 
         show();
 }
 
+static void history_keeps_the_oldest(struct zt_device *d, zt_tensor out, void *past, zt_tensor x, const float *gamma,
+                                     enum zt_act act)
+{
+    const size_t frame = (size_t)x.n[3] * zt_type_bytes(out.type);
+    zt_history_c(d, out, past, x, gamma, act);
+    for (int m = 0; past && m < x.n[2]; m++)
+        memcpy((char *)past + (2 * (size_t)m + 1) * frame, (char *)out.data + (3 * (size_t)m + 2) * frame, frame);
+    if (past)
+        show();
+}
+
 static void patchify_clears_other_columns(struct zt_device *d, zt_tensor out, zt_tensor x, int c0)
 {
     const int used = (c0 + x.n[1]) * 4;
@@ -253,6 +264,7 @@ static void test_other_faults_are_caught(void **state)
         { { .attention = attention_sees_padding }, check_attention },
         { { .moe = moe_swaps_ranks }, check_moe },
         { { .conv = conv_forgets_residual }, check_conv },
+        { { .history = history_keeps_the_oldest }, check_history },
         { { .patchify = patchify_clears_other_columns }, check_sample },
         { { .rgb_to_i420 = i420_is_two_levels_off }, check_pixel },
     };
