@@ -32,6 +32,12 @@ void zt_check_rollout(zt_check *c);
 void zt_check_moe(zt_check *c);
 void zt_check_sampler(zt_check *c);
 void zt_check_tokens(zt_check *c);
+void zt_check_text(zt_check *c);
+void zt_check_vae_decode(zt_check *c);
+void zt_check_vae_encode(zt_check *c);
+void zt_check_taehv(zt_check *c);
+void zt_check_mla(zt_check *c);
+void zt_check_mamba(zt_check *c);
 void zt_check_stream(zt_check *c);      // a model directory with its reference
 
 // The tensor in a role of a pass, as floats (free() them); NULL, said and counted, when it is not there.
@@ -42,6 +48,14 @@ void   zt_check_ids(zt_check *c, const cJSON *pass, const char *role, const int3
 // A number of an object, or the value given when it has none of that name.
 double zt_check_number(const cJSON *object, const char *name, double otherwise);
 const char *zt_check_string(const cJSON *object, const char *name);     // "" when there is none
+// [outer][inner][plane] to [inner][outer][plane]: files have channels first, streams go frame by frame.
+void   zt_check_exchange(float *to, const float *from, int outer, int inner, size_t plane);
+// Ends the program when there is no memory.
+void  *zt_check_must(void *p);
+// Says why the case cannot be run, and counts that.
+void   zt_check_refuse(zt_check *c, const char *why);
+// config.json of the case, as JSON (cJSON_Delete() it); NULL, said and counted, when it cannot be read.
+cJSON *zt_check_config(zt_check *c);
 // The passes of the case.
 const cJSON *zt_check_passes(const zt_check *c);
 

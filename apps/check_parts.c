@@ -9,34 +9,13 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/sampler.h"
+#include "diffusion/sampler_unipc.h"
 
 enum { MANY = 1 << 24 };
 
-static void *must(void *p)
-{
-    if (!p) {
-        zt_error("not enough memory");
-        exit(69);
-    }
-    return p;
-}
-
-static void refuse(zt_check *c, const char *why)
-{
-    zt_error("%s: %s", c->dir, why);
-    c->broken = true;
-}
-
 static bool moe_config(zt_check *c, zt_config *out)
 {
-    char path[4096], text[4096];
-    snprintf(path, sizeof(path), "%s/%s", c->dir, zt_check_string(c->json, "config"));
-    FILE *const f = fopen(path, "rbe");
-    const size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
-    text[n] = 0;
-    if (f)
-        fclose(f);
-    cJSON *const json = cJSON_Parse(text);
+    cJSON *const json = zt_check_config(c);
     *out = (zt_config){
         .dim = (int)zt_check_number(json, "dim", 0), .inter = (int)zt_check_number(json, "moe_inter_dim", 0),
         .experts = (int)zt_check_number(json, "n_routed_experts", 0), .top_k = (int)zt_check_number(json, "n_activated_experts", 0),
@@ -51,7 +30,7 @@ static bool moe_config(zt_check *c, zt_config *out)
                  && out->experts <= 1024 && out->top_k > 0 && out->top_k <= ZT_MIN(16, out->experts) && out->groups > 0
                  && out->experts % out->groups == 0 && out->limited_groups > 0;
     if (!ok)
-        refuse(c, "no usable configuration");
+        zt_check_refuse(c, "no usable configuration");
     return ok;
 }
 
@@ -60,12 +39,12 @@ static void moe_pass(zt_check *c, zt_moe *m, const cJSON *pass, int d)
     const zt_weight *w;
     float *const x = zt_check_in(c, pass, "x", &w);
     if (x && (w->rank != 2 || w->shape[1] != d || w->elements > MANY)) {
-        refuse(c, "x does not fit the experts");
+        zt_check_refuse(c, "x does not fit the experts");
     } else if (x) {
         const int M = (int)w->shape[0];
-        float *const y = must(calloc((size_t)w->elements, sizeof(*y)));
-        m->topk = must(calloc((size_t)(M * m->k), sizeof(*m->topk)));
-        m->gates = must(calloc((size_t)(M * m->k), sizeof(*m->gates)));
+        float *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
+        m->topk = zt_check_must(calloc((size_t)(M * m->k), sizeof(*m->topk)));
+        m->gates = zt_check_must(calloc((size_t)(M * m->k), sizeof(*m->gates)));
         c->d->k.moe(c->d, zt_tensor_2d(y, ZT_F32, M, d), zt_tensor_2d(x, ZT_F32, M, d), m, &(zt_epilogue){ 0 });
         zt_check_out(c, pass, "y", y, w->elements);
         zt_check_ids(c, pass, "topk", m->topk, M * m->k);
@@ -127,8 +106,8 @@ static void op_table(zt_check *c, const cJSON *pass, double shift)
 {
     const int n = (int)zt_check_number(pass, "n", 1000);
     if (n < 1 || n > MANY)
-        return refuse(c, "a table of that size is not reasonable");
-    float *const sigma = must(calloc((size_t)n, sizeof(*sigma)));
+        return zt_check_refuse(c, "a table of that size is not reasonable");
+    float *const sigma = zt_check_must(calloc((size_t)n, sizeof(*sigma)));
     for (int i = 0; i < n; i++)
         sigma[i] = (float)zt_sampler_shift(1 - (double)i / n, shift);
     zt_check_out(c, pass, "sigma", sigma, n);
@@ -145,7 +124,7 @@ static void op_combine(zt_check *c, const cJSON *pass, const char *const in[2], 
         c->d->k.combine(c->d, tx, (float)a, tx, (float)b, ty);
         zt_check_out(c, pass, out, x, wx->elements);
     } else {
-        refuse(c, "two inputs differ in size");
+        zt_check_refuse(c, "two inputs differ in size");
     }
     free(x);
     free(y);
@@ -168,7 +147,7 @@ static void op_euler(zt_check *c, const cJSON *pass, double shift)
     float t[128], level[129];
     const zt_weight *wx, *wv, *wu = NULL;
     if (n < 1 || n > 128)
-        return refuse(c, "a schedule of that length is not reasonable");
+        return zt_check_refuse(c, "a schedule of that length is not reasonable");
     float *const x = zt_check_in(c, pass, "x", &wx), *const v = zt_check_in(c, pass, guidance > 0 ? "v_cond" : "v", &wv);
     float *const u = guidance > 0 ? zt_check_in(c, pass, "v_uncond", &wu) : NULL;
     if (x && v && wv->elements == n * wx->elements && (!u || wu->elements == wv->elements)) {
@@ -177,7 +156,7 @@ static void op_euler(zt_check *c, const cJSON *pass, double shift)
             level[i] = (float)sigma[i];
         for (int i = 0; i < n; i++)
             t[i] = (float)(1000 * sigma[i]);
-        float *const xs = must(calloc((size_t)wv->elements, sizeof(*xs)));
+        float *const xs = zt_check_must(calloc((size_t)wv->elements, sizeof(*xs)));
         for (int64_t i = 0; i < wv->elements; i++) {
             const int64_t k = i / wx->elements, at = i % wx->elements;
             const double velocity = u ? u[i] + guidance * ((double)v[i] - u[i]) : v[i];
@@ -188,11 +167,41 @@ static void op_euler(zt_check *c, const cJSON *pass, double shift)
         zt_check_out(c, pass, "xs", xs, wv->elements);
         free(xs);
     } else {
-        refuse(c, "inputs of the Euler pass do not fit");
+        zt_check_refuse(c, "inputs of the Euler pass do not fit");
     }
     free(x);
     free(v);
     free(u);
+}
+
+static void op_unipc(zt_check *c, const cJSON *pass, double shift)
+{
+    const int n = (int)zt_check_number(pass, "steps", 0);
+    zt_unipc u;
+    float sigma[ZT_UNIPC_STEPS + 1];
+    const zt_weight *wx, *wv;
+    if (n < 1 || n > ZT_UNIPC_STEPS || zt_check_number(pass, "order", 2) != 2)
+        return zt_check_refuse(c, "a schedule of that length or order is not supported");
+    float *const x = zt_check_in(c, pass, "x", &wx), *const v = zt_check_in(c, pass, "v", &wv);
+    if (x && v && wv->elements == n * wx->elements && wv->elements <= MANY) {
+        const size_t floats = (size_t)wx->elements;
+        float *const xs = zt_check_must(calloc((size_t)n + 3, floats * sizeof(*xs))), *const spare = xs + (size_t)n * floats;
+        zt_unipc_init(&u, n, shift, floats, (float *const[]){ spare, spare + floats, spare + 2 * floats });
+        for (int i = 0; i < n; i++) {
+            zt_unipc_step(&u, x, v + (size_t)i * floats);
+            memcpy(xs + (size_t)i * floats, x, floats * sizeof(*x));
+        }
+        for (int i = 0; i <= n; i++)
+            sigma[i] = (float)u.sigma[i];
+        zt_check_out(c, pass, "t", u.t, n);
+        zt_check_out(c, pass, "sigma", sigma, n + 1);
+        zt_check_out(c, pass, "xs", xs, wv->elements);
+        free(xs);
+    } else {
+        zt_check_refuse(c, "inputs of the UniPC pass do not fit");
+    }
+    free(x);
+    free(v);
 }
 
 void zt_check_sampler(zt_check *c)
@@ -214,6 +223,8 @@ void zt_check_sampler(zt_check *c)
             op_combine(c, pass, (const char *const[]){ "v_cond", "v_uncond" }, "v", guidance, 1 - guidance);
         } else if (strcmp(op, "euler") == 0) {
             op_euler(c, pass, shift);
+        } else if (strcmp(op, "unipc") == 0) {
+            op_unipc(c, pass, shift);
         } else {
             zt_error("%s: sampler '%s' is not supported in this version", c->dir, op);
             c->unsupported++;
@@ -228,7 +239,7 @@ static bool read_grid(zt_check *c, const cJSON *pass, int grid[3])
         const cJSON *const n = cJSON_GetArrayItem(g, i);
         grid[i] = cJSON_IsNumber(n) ? (int)n->valuedouble : 0;
         if (grid[i] < 1 || grid[i] > 256) {
-            refuse(c, "a grid is missing or not reasonable");
+            zt_check_refuse(c, "a grid is missing or not reasonable");
             return false;
         }
     }
@@ -241,7 +252,7 @@ static void op_rope(zt_check *c, const cJSON *pass)
     const int D = (int)zt_check_number(pass, "head_dim", 0), pairs = D / 2;
     const int64_t start = (int64_t)zt_check_number(pass, "start_frame", 0);
     if (D < 2 || D > 1024 || D % 2)
-        return refuse(c, "a head width is not reasonable");
+        return zt_check_refuse(c, "a head width is not reasonable");
     if (!read_grid(c, pass, grid))
         return;
     const zt_config config = { .dim = D, .heads = 1 };
@@ -251,8 +262,8 @@ static void op_rope(zt_check *c, const cJSON *pass)
     zt_frequencies(freq[1], t.n_space);
 
     const int T = grid[1] * grid[2], n = grid[0] * T * pairs;
-    float *const angle = must(calloc(2 * (size_t)n, sizeof(*angle)));
-    float *const cosine = must(calloc((size_t)n, sizeof(*cosine))), *const sine = must(calloc((size_t)n, sizeof(*sine)));
+    float *const angle = zt_check_must(calloc(2 * (size_t)n, sizeof(*angle)));
+    float *const cosine = zt_check_must(calloc((size_t)n, sizeof(*cosine))), *const sine = zt_check_must(calloc((size_t)n, sizeof(*sine)));
     for (int f = 0; f < grid[0]; f++)
         zt_dit_angles(&t, start + f, grid[1], grid[2], angle + (size_t)f * (size_t)T * (size_t)D);
     for (int i = 0; i < n; i++) {
@@ -273,9 +284,9 @@ static void op_sinusoid(zt_check *c, const cJSON *pass)
     const int n = cJSON_GetArraySize(times);
     double freq[512];
     if (width < 2 || width > 1024 || width % 2 || n < 1 || n > 1024)
-        return refuse(c, "a sinusoid of that width is not reasonable");
+        return zt_check_refuse(c, "a sinusoid of that width is not reasonable");
     zt_frequencies(freq, width / 2);
-    float *const y = must(calloc((size_t)n * (size_t)width, sizeof(*y)));
+    float *const y = zt_check_must(calloc((size_t)n * (size_t)width, sizeof(*y)));
     for (int i = 0; i < n; i++)
         zt_sinusoid(y + (size_t)i * (size_t)width, width, cJSON_GetArrayItem(times, i)->valuedouble, freq);
     zt_check_out(c, pass, "emb", y, (int64_t)n * width);
@@ -290,7 +301,7 @@ static void op_patchify(zt_check *c, const cJSON *pass)
     if (x && w->rank == 4 && w->shape[2] % 2 == 0 && w->shape[3] % 2 == 0 && w->elements <= MANY && w->elements > 0) {
         const int C = (int)w->shape[0], F = (int)w->shape[1], h = (int)w->shape[2], wide = (int)w->shape[3], T = h / 2 * (wide / 2);
         const size_t plane = (size_t)(h * wide);
-        float *const frame = must(calloc((size_t)C * plane, sizeof(*frame))), *const y = must(calloc((size_t)w->elements, sizeof(*y)));
+        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame))), *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
         for (int f = 0; f < F; f++) {
             for (int i = 0; i < C; i++)
                 memcpy(frame + (size_t)i * plane, x + (size_t)(i * F + f) * plane, plane * sizeof(float));
@@ -301,7 +312,7 @@ static void op_patchify(zt_check *c, const cJSON *pass)
         free(frame);
         free(y);
     } else {
-        refuse(c, "x of a patchify pass does not fit");
+        zt_check_refuse(c, "x of a patchify pass does not fit");
     }
     free(x);
 }
@@ -317,7 +328,7 @@ static void op_unpatchify(zt_check *c, const cJSON *pass)
     const int F = grid[0], T = grid[1] * grid[2], h = 2 * grid[1], wide = 2 * grid[2];
     if (x && C > 0 && C <= 256 && w->elements == (int64_t)F * T * 4 * C) {
         const size_t plane = (size_t)(h * wide);
-        float *const frame = must(calloc((size_t)C * plane, sizeof(*frame))), *const y = must(calloc((size_t)w->elements, sizeof(*y)));
+        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame))), *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
         for (int f = 0; f < F; f++) {
             c->d->k.unpatchify(c->d, zt_tensor_4d(frame, ZT_F32, 1, C, h, wide),
                                zt_tensor_rows(zt_tensor_2d(x, ZT_F32, F * T, 4 * C), f * T, T));
@@ -328,7 +339,7 @@ static void op_unpatchify(zt_check *c, const cJSON *pass)
         free(frame);
         free(y);
     } else {
-        refuse(c, "tokens of an unpatchify pass do not fit");
+        zt_check_refuse(c, "tokens of an unpatchify pass do not fit");
     }
     free(x);
 }

@@ -21,25 +21,6 @@ struct stream {
     int      *slot;
 };
 
-static void *must(void *p)
-{
-    if (!p) {
-        zt_error("not enough memory");
-        exit(69);
-    }
-    return p;
-}
-
-// [C][F][h][w] as the files have it to [F][C][h][w], or back.
-static void exchange(float *to, const float *from, int outer, int inner, size_t plane)
-{
-    for (int i = 0; i < outer; i++) {
-        for (int j = 0; j < inner; j++)
-            memcpy(to + ((size_t)j * (size_t)outer + (size_t)i) * plane, from + ((size_t)i * (size_t)inner + (size_t)j) * plane,
-                   plane * sizeof(float));
-    }
-}
-
 static zt_kv kv_shape(const struct stream *s, int valid)
 {
     return (zt_kv){ .type = s->m->dit.cache_type, .H = s->m->c.heads, .D = s->m->c.dim / s->m->c.heads, .valid = valid };
@@ -60,15 +41,15 @@ static bool set_text(struct stream *s, const cJSON *pass)
         free(in);
         return false;
     }
-    float *const padded = must(calloc((size_t)rows * (size_t)width, sizeof(float)));
+    float *const padded = zt_check_must(calloc((size_t)rows * (size_t)width, sizeof(float)));
     memcpy(padded, in, (size_t)w->elements * sizeof(float));
     if (!s->text.kv) {
         const zt_kv like = kv_shape(s, rows);
         if (zt_cache_init(&s->text, s->m->d, s->m->c.layers, &like, 0, 1, 0) < 0)
-            must(NULL);
+            zt_check_must(NULL);
     }
     if (zt_dit_text(&s->m->dit, s->text.kv, padded, rows) < 0)
-        must(NULL);
+        zt_check_must(NULL);
     free(padded);
     free(in);
     return true;
@@ -87,12 +68,12 @@ static bool set_shape(struct stream *s, const zt_weight *x)
     s->h = (int)x->shape[2];
     s->w = (int)x->shape[3];
     const size_t floats = FRAMES_MAX * (size_t)s->m->c.out_dim * (size_t)(s->h * s->w);
-    s->x = must(calloc(floats, sizeof(float)));
-    s->v = must(calloc(floats, sizeof(float)));
-    s->slot = must(calloc((size_t)s->window, sizeof(int)));
+    s->x = zt_check_must(calloc(floats, sizeof(float)));
+    s->v = zt_check_must(calloc(floats, sizeof(float)));
+    s->slot = zt_check_must(calloc((size_t)s->window, sizeof(int)));
     const zt_kv like = kv_shape(s, s->h / 2 * (s->w / 2));
     if (zt_cache_init(&s->cache, s->m->d, s->m->c.layers, &like, s->sink, s->window, 0) < 0)
-        must(NULL);
+        zt_check_must(NULL);
     return true;
 }
 
@@ -140,7 +121,7 @@ static void pass_at(struct stream *s, int64_t start, int n, const double *t)
     const zt_segment segment = { .frame = in, .frames = n, .h = s->h, .w = s->w, .first = start, .kv = s->cache.kv,
                                  .text = s->text.kv, .slot = s->slot, .slots = slots };
     if (zt_dit_begin(&s->m->dit, &segment, 1) < 0)
-        must(NULL);
+        zt_check_must(NULL);
     zt_dit_blocks(&s->m->dit, 0, s->m->c.layers);
     zt_dit_end(&s->m->dit);
 }
@@ -172,9 +153,9 @@ static void run_pass(struct stream *s, const cJSON *pass)
             zt_error("%s: frames %lld..%lld do not fit", s->c->dir, (long long)start, (long long)start + n - 1);
             s->c->broken = true;
         } else if (read_times(s->c, pass, n, t)) {
-            exchange(s->x, in, C, n, (size_t)(s->h * s->w));
+            zt_check_exchange(s->x, in, C, n, (size_t)(s->h * s->w));
             pass_at(s, start, n, t);
-            exchange(s->x, s->v, n, C, (size_t)(s->h * s->w));
+            zt_check_exchange(s->x, s->v, n, C, (size_t)(s->h * s->w));
             zt_check_out(s->c, pass, "v", s->x, w->elements);
         }
     }
@@ -219,7 +200,7 @@ static void run_chunk(struct stream *s, const struct rollout *r, int index, floa
 {
     const int C = s->m->c.out_dim;
     const size_t plane = (size_t)(s->h * s->w), n = (size_t)C * (size_t)r->chunk * plane;
-    float *const eps = must(malloc(n * sizeof(float)));
+    float *const eps = zt_check_must(malloc(n * sizeof(float)));
     double t[FRAMES_MAX];
     for (int j = 0; j < r->steps; j++) {
         const bool last = j == r->steps - 1;
@@ -227,7 +208,7 @@ static void run_chunk(struct stream *s, const struct rollout *r, int index, floa
             t[i] = r->t[j];
         pass_at(s, (int64_t)index * r->chunk, r->chunk, t);
         if (!last)
-            exchange(eps, r->eps + (size_t)(index * (r->steps - 1) + j) * n, C, r->chunk, plane);
+            zt_check_exchange(eps, r->eps + (size_t)(index * (r->steps - 1) + j) * n, C, r->chunk, plane);
         step(s, n, zt_sampler_nearest(r->t[j], r->shift), last ? 0 : zt_sampler_nearest(r->t[j + 1], r->shift), last ? NULL : eps, x0);
     }
     for (int i = 0; i < r->chunk; i++)
@@ -261,15 +242,15 @@ static void run_rollout(struct stream *s, struct rollout *r, const cJSON *pass)
             zt_error("%s: noise and eps do not fit", s->c->dir);
             s->c->broken = true;
         } else {
-            float *const all = must(malloc((size_t)w->elements * sizeof(float)));
-            float *const x0 = must(malloc((size_t)w->elements * sizeof(float)));
+            float *const all = zt_check_must(malloc((size_t)w->elements * sizeof(float)));
+            float *const x0 = zt_check_must(malloc((size_t)w->elements * sizeof(float)));
             r->eps = eps;
-            exchange(all, noise, C, n, plane);
+            zt_check_exchange(all, noise, C, n, plane);
             for (int i = 0; i < n / r->chunk; i++) {
                 memcpy(s->x, all + (size_t)(i * r->chunk) * frame, (size_t)r->chunk * frame * sizeof(float));
                 run_chunk(s, r, i, x0 + (size_t)(i * r->chunk) * frame);
             }
-            exchange(all, x0, n, C, plane);
+            zt_check_exchange(all, x0, n, C, plane);
             zt_check_out(s->c, pass, "x0", all, w->elements);
             free(all);
             free(x0);

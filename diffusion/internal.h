@@ -69,6 +69,9 @@ struct zt_state {
 // file or an index. config and weights [bytes] are file names. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish c.
 int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes);
 
+// The same for a part of a model (autoencoder, text encoder), whose configuration may be missing: names only.
+int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes);
+
 // Bytes of a state of w x h pixels.
 int64_t zt_state_bytes(const zt_model *m, int w, int h);
 

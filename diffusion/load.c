@@ -263,34 +263,61 @@ int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K
     return zt_load_matrix(l, out, type, N, K, K, &(zt_part){ .name = name, .rows = N, .bias = true }, 1);
 }
 
-int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name)
+int zt_load_empty(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K)
+{
+    return make_matrix(l, out, type, N, K);
+}
+
+// Row n of the file's tensor, [channel][t][tap] there, in the order of zt_load_kernel().
+static void reorder(const zt_kernel_shape *s, const float *from, float *to)
+{
+    const int T = ZT_MAX(s->T, 1), taps = s->h * s->w;
+    for (int c = 0; c < s->C; c++)
+        for (int t = 0; t < T; t++)
+            for (int i = 0; i < taps; i++)
+                to[(i * T + T - 1 - t) * s->C + c] = from[(c * T + t) * taps + i];
+}
+
+int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *name, zt_kernel_shape s)
 {
     char text[256];
-    const zt_weight *w, *bias;
-    const int K = 9 * C;
+    const zt_weight *w, *bias = NULL;
+    const int K = s.C * ZT_MAX(s.T, 1) * s.h * s.w;
+    const int64_t shape[2][5] = { { s.N, s.C, s.h, s.w }, { s.N, s.C, s.T, s.h, s.w } };
     snprintf(text, sizeof(text), "%s.weight", name);
-    int err = zt_load_find(l, &w, text, 4, (const int64_t[]){ N, C, 3, 3 });
+    int err = zt_load_find(l, &w, text, s.T ? 5 : 4, shape[s.T > 0]);
     snprintf(text, sizeof(text), "%s.bias", name);
-    if (!err)
-        err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ N });
+    if (!err && zt_weights_find(l->w, text))
+        err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ s.N });
     if (!err && w->type == ZT_I8) {
         zt_error("%s: tensor '%s.weight' has dtype I8, which convolutions cannot use", zt_weights_label(l->w), name);
         err = -EINVAL;
     }
     if (!err)
-        err = make_matrix(l, &out->w, type, N, K);
+        err = make_matrix(l, out, type, s.N, K);
     if (!err)
         err = reserve_stage(l, 2 * (size_t)K * sizeof(float));
     if (err < 0)
         return err;
 
-    float *const row = l->stage, *const tap = row + K;
-    for (int n = 0; n < N; n++) {               // [channel][tap] to [tap][channel]
+    float *const row = l->stage, *const to = row + K;
+    for (int n = 0; n < s.N; n++) {
         zt_weight_read(w, (int64_t)n * K, K, row);
-        for (int i = 0; i < K; i++)
-            tap[i % 9 * C + i / 9] = row[i];
-        zt_matrix_pack((void *)out->w.data, type, N, K, tap, ZT_F32, 1, n, 1);
+        reorder(&s, row, to);
+        zt_matrix_pack((void *)out->data, type, s.N, K, to, ZT_F32, 1, n, 1);
     }
-    zt_weight_read(bias, 0, N, (float *)out->w.bias);
+    if (bias)
+        zt_weight_read(bias, 0, s.N, (float *)out->bias);
     return 0;
+}
+
+int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name)
+{
+    char bias[256];
+    const zt_weight *unused;
+    snprintf(bias, sizeof(bias), "%s.bias", name);
+    const int64_t before = l->parameters;
+    const int err = zt_load_find(l, &unused, bias, 1, (const int64_t[]){ N });  // here it must be there
+    l->parameters = before;
+    return err ? err : zt_load_kernel(l, &out->w, type, name, (zt_kernel_shape){ N, C, 0, 3, 3 });
 }

@@ -57,8 +57,17 @@ enum { ZT_MAX_PARTS = 3 };
 int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n);
 // The usual case: NAME.{weight,bias}.
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name);
+// N x K without data, its bias zero: for those who make rows themselves. 0 or -ENOMEM.
+int zt_load_empty(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K);
 // NAME.weight [N, C, 3, 3] and bias.
 int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name);
+
+// A convolution's kernel as a matrix: NAME.weight [N, C, T, h, w] or, without T (0), [N, C, h, w] becomes rows of
+// [h][w][t][channel], the latest frame first (for the input that zt_history_fn makes); NAME.bias when there is one.
+typedef struct zt_kernel_shape {
+    int N, C, T, h, w;
+} zt_kernel_shape;
+int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *name, zt_kernel_shape s);
 
 #ifdef __cplusplus
 }

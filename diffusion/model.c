@@ -60,30 +60,48 @@ static int find_weights(const char *folder, const zt_config *c, char *out, size_
     return found == 1 ? 0 : found ? -EINVAL : -ENOENT;
 }
 
-int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes)
+// The folder of `path`, with its slash, and the name of config.json in it; a file's own name is copied to `weights`.
+static int find_folder(const char *path, char *folder, char *config, char *weights, size_t bytes, bool *dir)
 {
-    char folder[4096];
     if (access(path, F_OK) < 0) {
         const int err = errno;
         zt_error("%s: %s", path, strerror(err));
         return -err;
     }
     const char *const slash = strrchr(path, '/');
-    const bool dir = is_folder(path);
-    const int n = dir ? snprintf(folder, sizeof(folder), "%s%s", path, slash && !slash[1] ? "" : "/")
-                      : snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
-    if (n < 0 || (size_t)n >= sizeof(folder) || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes
-        || (!dir && snprintf(weights, bytes, "%s", path) >= (int)bytes)) {
+    *dir = is_folder(path);
+    const int n = *dir ? snprintf(folder, bytes, "%s%s", path, slash && !slash[1] ? "" : "/")
+                       : snprintf(folder, bytes, "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
+    if (n < 0 || (size_t)n >= bytes || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes
+        || (!*dir && snprintf(weights, bytes, "%s", path) >= (int)bytes)) {
         zt_error("%s: the name is too long", path);
         return -EINVAL;
     }
-    int err = zt_config_read(c, config);
+    return 0;
+}
+
+int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes)
+{
+    char folder[4096];
+    bool dir;
+    int err = find_folder(path, folder, config, weights, ZT_MIN(bytes, sizeof(folder)), &dir);
+    if (!err)
+        err = zt_config_read(c, config);
     if (!err && dir) {
         err = find_weights(folder, c, weights, bytes);
         if (err < 0)
             zt_config_finish(c);
     }
     return err;
+}
+
+int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes)
+{
+    static const zt_config none;
+    char folder[4096];
+    bool dir;
+    const int err = find_folder(path, folder, config, weights, ZT_MIN(bytes, sizeof(folder)), &dir);
+    return err || !dir ? err : find_weights(folder, &none, weights, bytes);
 }
 
 static bool is_quantised(const zt_weights *w)
