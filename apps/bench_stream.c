@@ -43,14 +43,7 @@ static void on_frame(void *cookie, zt_frame *f)
         pthread_cond_wait(&x->moved, &x->lock);
     x->pushed++;
     pthread_mutex_unlock(&x->lock);
-    const int err = zt_stream_push(x->stream, f, 0);
-    if (err == 0 || err == -EAGAIN)
-        return;
-    pthread_mutex_lock(&x->lock);
-    x->failed = true;
-    pthread_cond_broadcast(&x->moved);
-    pthread_mutex_unlock(&x->lock);
-    zt_session_stop(x->session);
+    zt_stream_push(x->stream, f, 0);        // live: never full; and a failed one has said so
 }
 
 static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns)
@@ -63,6 +56,15 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
     if (!x->packets++)
         x->first = now;
     x->last = now;
+    pthread_cond_broadcast(&x->moved);
+    pthread_mutex_unlock(&x->lock);
+}
+
+static void on_failed(void *cookie, int err)
+{
+    bench *x = cookie;
+    pthread_mutex_lock(&x->lock);
+    x->failed = true;
     pthread_cond_broadcast(&x->moved);
     pthread_mutex_unlock(&x->lock);
 }
@@ -142,6 +144,7 @@ static int open_stream(bench *x)
         .bitrate = x->b->bitrate,
         .live = true,
         .on_packet = on_packet,
+        .on_failed = on_failed,
         .cookie = x,
     };
     int err = 0;

@@ -2,7 +2,6 @@
 // zoetrope-render: a prompt in, a file out, as fast as the machine allows.
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -38,17 +37,23 @@ typedef struct render {
     zt_session *session;
     zt_sheet   *sheet;          // the engine's thread, then ours
     int         push_error;     // the engine's thread, then ours
+    bool        cut;            // interrupted within a picture: the reader of a pipe stood still
     zt_progress progress;       // the stream's thread, then ours
     int64_t     written;        // the same
 } render;
 
 // The signal handler can reach nothing else.
-static atomic_int interrupted;
+static int interrupted;         // atomic
 
 static void on_signal(int number)
 {
     (void)number;
-    atomic_store(&interrupted, 1);
+    __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
+}
+
+static bool was_interrupted(void)
+{
+    return __atomic_load_n(&interrupted, __ATOMIC_RELAXED);
 }
 
 static void catch_signals(void)
@@ -67,7 +72,7 @@ static void on_frame(void *cookie, zt_frame *f)
     const int err = r->push_error ? r->push_error : zt_stream_push(r->stream, f, INT64_MAX);
     if (err < 0)
         r->push_error = err;
-    if (err < 0 || atomic_load(&interrupted))
+    if (err < 0 || was_interrupted())
         zt_session_stop(r->session);
 }
 
@@ -181,6 +186,7 @@ static int open_stream(render *r, const zt_model_info *info)
         .title = r->prompt,
         .on_packet = on_packet,
         .cookie = r,
+        .hurry = &interrupted,
     };
     if (!p.out_w && !raw_output(r->out))
         p.out_w = 2 * info->w, p.out_h = 2 * info->h;
@@ -201,7 +207,7 @@ static int open_all(render *r)
         code = ZT_EXIT_UNAVAILABLE;
     if (!code && zt_progress_open(&r->progress, r->progress_path, r->frames, r->common.quiet) < 0)
         code = ZT_EXIT_NO_OUTPUT;
-    if (!code && atomic_load(&interrupted))
+    if (!code && was_interrupted())
         code = ZT_EXIT_AGAIN;
     return code ? code : open_stream(r, info);
 }
@@ -229,8 +235,9 @@ static int run(render *r)
     if (err < 0)
         return err == -ENOMEM ? ZT_EXIT_UNAVAILABLE : ZT_EXIT_BUG;
     err = r->push_error ? r->push_error : zt_stream_finish(r->stream);
+    r->cut = err == -EINTR;
     if (err < 0)
-        return ZT_EXIT_NO_OUTPUT;
+        return r->cut ? ZT_EXIT_AGAIN : ZT_EXIT_NO_OUTPUT;
     if (r->sheet && zt_sheet_write(r->sheet, r->sheet_path) < 0)
         return ZT_EXIT_NO_OUTPUT;
     return r->written < r->frames ? ZT_EXIT_AGAIN : ZT_EXIT_OK;
@@ -255,7 +262,7 @@ int main(int argc, char **argv)
                           !code                   ? "end"
                           : code == ZT_EXIT_AGAIN ? "interrupted"
                                                   : "failed");
-        if (code == ZT_EXIT_AGAIN)
+        if (code == ZT_EXIT_AGAIN && !r.cut)
             zt_warn("interrupted: %s is complete with %lld of %lld frames", strcmp(r.out, "-") ? r.out : "the output",
                     (long long)r.written, (long long)r.frames);
     }

@@ -2,6 +2,8 @@
 // Files that are complete or called .part. Never clobbers a file that appeared meanwhile.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "stream/part.h"
+
+#define PATIENCE (2 * ZT_S)         // with a reader, when in a hurry
+#define LOOK     100                // ms between looks whether there is a hurry
 
 // Opens NAME.part for this process alone: two that wrote it together would end up with a mixture.
 static int open_part(zt_part *p)
@@ -52,6 +58,7 @@ int zt_part_open(zt_part *p, const char *name, bool overwrite)
     } else {
         err = open_part(p);
     }
+    p->waits = !err && p->direct && (fstat(p->fd, &st) < 0 || !S_ISREG(st.st_mode));
     if (err < 0) {
         zt_error("cannot write %s: %s", name, err == -EBUSY ? "another process is writing it" : strerror(-err));
         zt_part_close(p);
@@ -59,17 +66,35 @@ int zt_part_open(zt_part *p, const char *name, bool overwrite)
     return err;
 }
 
+// Until the reader has room. 0, or -EINTR when in a hurry. A reader that is gone is left to write().
+static int wait_for_room(const zt_part *p)
+{
+    int64_t hurried = 0;
+    struct pollfd room = { .fd = p->fd, .events = POLLOUT };
+    while (poll(&room, 1, LOOK) == 0) {
+        if (!p->hurry || !__atomic_load_n(p->hurry, __ATOMIC_RELAXED))
+            continue;
+        hurried = hurried ? hurried : zt_now();
+        if (zt_now() - hurried >= PATIENCE)
+            return -EINTR;
+    }
+    return 0;
+}
+
 int zt_part_write(zt_part *p, const void *data, size_t bytes)
 {
     const char *at = data;
     while (!p->err && bytes) {
-        const ssize_t n = write(p->fd, at, bytes);
+        const int err = p->waits ? wait_for_room(p) : 0;
+        // a pipe with room takes so much without blocking
+        const ssize_t n = err ? -1 : write(p->fd, at, p->waits && bytes > PIPE_BUF ? PIPE_BUF : bytes);
         if (n >= 0) {
             at += n;
             bytes -= (size_t)n;
-        } else if (errno != EINTR) {
-            p->err = -errno;
-            zt_error("cannot write %s: %s", p->part ? p->part : p->name, strerror(errno));
+        } else if (err || errno != EINTR) {
+            p->err = err ? err : -errno;
+            zt_error("cannot write %s: %s", p->part ? p->part : p->name,
+                     err ? "interrupted, and its reader takes nothing" : strerror(errno));
         }
     }
     return p->err;

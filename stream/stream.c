@@ -30,6 +30,7 @@ struct place {
 struct zt_stream {
     // Only changed by open and close
     zt_packet_fn    *on_packet;
+    zt_failed_fn    *on_failed;
     void            *cookie;
     bool             live;
     zt_encoder      *encoder;           // NULL: pictures only
@@ -57,7 +58,8 @@ struct zt_stream {
 static void fail(zt_stream *s, int err)
 {
     int none = 0;
-    atomic_compare_exchange_strong(&s->err, &none, err);
+    if (atomic_compare_exchange_strong(&s->err, &none, err) && s->on_failed)
+        s->on_failed(s->cookie, err);
 }
 
 // Leaves out a place that failed; the stream fails with its last one.
@@ -326,6 +328,7 @@ static int open_places(zt_stream *s, const zt_stream_params *p, const char *cons
             .codec = o->codecs ? codec : NULL,
             .par = o->codecs ? s->encoder->par : NULL,
             .bitrate = s->bits_set,
+            .hurry = p->hurry,
             .rtsp = p->rtsp,
             .whep = p->whep,
             .stream = s,
@@ -359,6 +362,7 @@ int zt_stream_open(zt_stream **out, const zt_stream_params *p)
     if (!s)
         return -ENOMEM;
     s->on_packet = p->on_packet;
+    s->on_failed = p->on_failed;
     s->cookie = p->cookie;
     s->live = p->live;
     err = find_places(s, p, url, &codec);

@@ -20,6 +20,8 @@ typedef struct zt_whep_server zt_whep_server;       // stream/whep.h
 // Streams of pictures only (y4m, png, null:raw) have no encoder: their packet describes the picture, its data is NULL.
 // encode_ns: scaling and encoding in the call that completed the packet.
 typedef void zt_packet_fn(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns);
+// Called once, on the stream's thread, when the stream has failed with -errno: no packet comes any more.
+typedef void zt_failed_fn(void *cookie, int err);
 
 // Zero means the default in parentheses. Strings are copied.
 typedef struct zt_stream_params {
@@ -38,7 +40,10 @@ typedef struct zt_stream_params {
     zt_rtsp_server *rtsp;       // for rtsp urls: borrowed
     zt_whep_server *whep;       // for whep urls: borrowed
     zt_packet_fn   *on_packet;  // or NULL
+    zt_failed_fn   *on_failed;  // or NULL
     void           *cookie;
+    const int      *hurry;      // atomic, borrowed until close, or NULL: once not 0, a pipe whose reader takes nothing
+                                // for 2 s fails with -EINTR
 } zt_stream_params;
 
 // url                  codecs, the default first

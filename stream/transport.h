@@ -25,6 +25,7 @@ typedef struct zt_transport_params {
     const char     *codec;      // NULL: pictures
     const struct AVCodecParameters *par;    // NULL: pictures
     int64_t         bitrate;    // what the encoder was asked for; 0: none
+    const int      *hurry;      // as zt_stream_params has it
     zt_rtsp_server *rtsp;       // or NULL
     zt_whep_server *whep;       // or NULL
     zt_stream      *stream;     // zt_stream_want_key()'s

@@ -27,6 +27,7 @@ static int y4m_open(zt_transport **out, const zt_transport_params *p)
         return err;
     }
     t->base.type = &zt_transport_y4m;
+    t->file.hurry = p->hurry;
     t->w = p->w;
     t->h = p->h;
     t->fps = p->fps;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Whole programs: every exit code, what is left on the disk, and that the same seed gives the same frames.
-# Usage: test_cli.sh RENDER SERVE BENCH MODEL
+# Usage: test_cli.sh RENDER SERVE BENCH MODEL [FAIL_ENCODER]
 set -u
-render=$(realpath "$1") serve=$(realpath "$2") bench=$(realpath "$3") model=$(realpath "$4")
+render=$(realpath "$1") serve=$(realpath "$2") bench=$(realpath "$3") model=$(realpath "$4") fail_encoder=${5:+$(realpath "$5")}
 export ZOETROPE_MODEL=$model LC_ALL=C
 work=$(mktemp -d) || exit 2
 trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
@@ -182,6 +182,22 @@ mkfifo pipe.y4m
 for _ in $(seq 100); do grep -qs wait_for_partner "/proc/$pid/wchan" && break; sleep 0.1; done
 kill -INT $pid; wait $pid; code=$?
 [ $code -eq 75 ] || complain "SIGINT while a pipe has no reader: exit $code, not 75 ($(cat err))"
+# A reader that stands still is waited for, but not after SIGINT; nor is one of the progress.
+mkfifo stalled
+sleep 60 < stalled & reader=$!
+"$render" -q -p sea -n 1000000 --progress p.txt -o - > stalled 2> err & pid=$!
+until grep -q progress= p.txt 2> /dev/null; do sleep 0.1; kill -0 $pid 2> /dev/null || break; done
+sleep 0.5
+kill -INT $pid
+(sleep 30; kill -KILL $pid) 2> /dev/null & guard=$!
+wait $pid; code=$?
+kill $guard
+[ $code -eq 75 ] || complain "SIGINT while the reader of a pipe stands still: exit $code, not 75 ($(cat err))"
+grep -q 'its reader takes nothing' err && [ "$(wc -l < err)" -eq 1 ] || complain "a reader that stands still: $(cat err)"
+timeout 60 "$render" -q -p sea -n 9 -y -o out.y4m --progress - > stalled 2> err & pid=$!
+wait $pid || complain "a progress that nobody reads: $(cat err)"
+kill $reader
+rm -f out.*
 timeout 60 "$render" -q -p sea -n 1000000 -o - 2> /dev/null | head -c 100000 > /dev/null
 [ ${PIPESTATUS[0]} -eq 73 ] || complain 'a closed pipe is not 73'
 
@@ -251,4 +267,7 @@ if [ $code -eq 0 ]; then
 elif [ $code -ne 69 ]; then
     complain "bench stream: $(cat err)"
 fi
+for n in ${fail_encoder:+0 5}; do       # pictures before the encoder fails
+    expect 69 'libx264 failed' env LD_PRELOAD="$fail_encoder" ZT_ENCODES=$n "$bench" stream --seconds 5
+done
 exit $failed
