@@ -27,8 +27,12 @@ packages() {
     need=$(tools/deps.sh build --missing)
     [ -n "$need" ] || return 0
     [ $install = 1 ] || { say "Missing packages:" $need; exit 69; }
-    local sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq || true
+    local sudo=
+    if [ "$(id -u)" != 0 ]; then
+        sudo=$(command -v sudo) || { say "Packages are missing and this is neither root nor sudo:" $need; exit 69; }
+        say "Some packages are missing; sudo apt-get update tells how large they are."
+    fi
+    $sudo apt-get update -qq > /dev/null || true
     size=$(apt-get install --no-install-recommends -s $need 2>/dev/null | grep -c '^Inst' || true)
     say "To build and run, $size packages are missing:" $need
     apt-get install --no-install-recommends --assume-no $need 2>/dev/null | grep -E '^(Need to get|After this)' >&2 || true
@@ -36,6 +40,7 @@ packages() {
         read -r -p "Install them now? [Y/n] " answer
         case $answer in '' | y | Y | yes) ;; *) exit 69 ;; esac
     fi
+    say "Installing…"
     tools/deps.sh build --install
     installed=1
 }

@@ -48,9 +48,11 @@ case "${2:-}" in
         if [ "$(id -u)" != 0 ]; then
             sudo=$(command -v sudo) || { echo "Packages are missing and this is neither root nor sudo:" $need >&2; exit 69; }
         fi
-        $sudo apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $need > /dev/null || {
-            echo "apt-get could not install:" $need >&2; exit 69; }
+        log=$(mktemp)
+        trap 'rm -f "$log"' EXIT
+        { $sudo apt-get update -qq          # a source that fails may not be needed
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need
+        } > "$log" 2>&1 < /dev/null || { tail -n 20 "$log" >&2; echo "apt-get could not install:" $need >&2; exit 69; }
         ;;
     *) echo "tools/deps.sh: unknown option $2" >&2; exit 64 ;;
 esac

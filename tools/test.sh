@@ -18,19 +18,17 @@ while [ $# -gt 0 ]; do
 done
 
 [ $install = 0 ] || tools/deps.sh all --install
-if [ -f $dir/build.ninja ]; then
-    meson setup --reconfigure $dir "${options[@]}" > /dev/null
-else
-    meson setup $dir "${options[@]}" > /dev/null
-fi
+[ ! -f $dir/build.ninja ] || options+=(--reconfigure)
+setup=$(meson setup $dir "${options[@]}" 2>&1) || { tail -n 20 <<< "$setup" >&2; exit 70; }
 ninja -C $dir
 
 suites=(--no-suite long)
 [ $long = 0 ] || suites=()
 status=0
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}    # else it prints and goes on
 set -o pipefail
 meson test -C $dir "${suites[@]}" --print-errorlogs --timeout-multiplier 4 | tee $dir/test.log || status=$?
-count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" $dir/test.log | tail -n 1; }
+count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" $dir/test.log | tail -n 1 | grep . || echo 0; }
 passed=$(($(count Ok) + $(count 'Expected Fail')))
 failed=$(($(count Fail) + $(count Timeout) + $(count 'Unexpected Pass')))
 printf '%d passed, %d failed\n' $passed $failed
