@@ -9,6 +9,7 @@
 // of vfmadd231ps is 117).
 #include <stdbool.h>
 
+#include "base/base.h"
 #include "kernels/gemm_avx2.h"
 #include "kernels/tile_avx2.h"
 
@@ -194,18 +195,43 @@ static void tile_i8(float *y, int64_t step, const zt_rows *x, int quad, const zt
     }
 }
 
-void zt_multiply_avx2(float *y, int64_t step, const zt_rows *r, int quad, int quads,
-                      const zt_matrix *w, int panel, int panels)
+void zt_expand_avx2(uint8_t *to, const uint8_t *from, const uint8_t *factor, int units)
 {
+    const __m256i low = _mm256_set1_epi8(0xf);
+    for (int i = 0; i < 16; i += 8) {           // half of the columns at a time
+        const uint8_t *f8 = factor + i, *two8 = from + 4 * i;
+        uint8_t *to8 = to + 4 * i;
+        for (int u = 0; u < units; f8 += 16) {
+            // A column's factor in both 16-bit halves: two products of 4 bits fit into one of 16, since 15 * 15 < 256.
+            const __m256i f = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)f8));
+            const __m256i f2 = _mm256_or_si256(f, _mm256_slli_epi32(f, 16));
+            // 128 - 8 f in every byte
+            const __m256i zero = _mm256_sub_epi16(_mm256_set1_epi16(128), _mm256_slli_epi16(f2, 3));
+            const __m256i offset = _mm256_or_si256(zero, _mm256_slli_epi16(zero, 8));
+            for (const int end = ZT_MIN(u + ZT_GROUP / 8, units); u < end; u++, two8 += 64, to8 += 128) {
+                const __m256i two = _mm256_loadu_si256((const __m256i *)two8);
+                const __m256i a = _mm256_mullo_epi16(_mm256_and_si256(two, low), f2);
+                const __m256i b = _mm256_mullo_epi16(_mm256_and_si256(_mm256_srli_epi16(two, 4), low), f2);
+                _mm256_store_si256((__m256i *)to8, _mm256_add_epi8(a, offset));
+                _mm256_store_si256((__m256i *)(to8 + 64), _mm256_add_epi8(b, offset));
+            }
+        }
+    }
+}
+
+void zt_multiply_avx2(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w,
+                        int panels, const void *ahead)
+{
+    (void)ahead;
     for (int p = 0; p < panels; p++) {
         for (int q = 0; q < quads; q++) {
             float *to = y + 4 * q * step + 16 * p;
             if (r->type == ZT_I8)
-                tile_i8(to, step, r, quad + q, w, panel + p);
+                tile_i8(to, step, r, quad + q, w, p);
             else if (r->type == ZT_BF16)
-                tile_floats(true, to, step, r, quad + q, w, panel + p);
+                tile_floats(true, to, step, r, quad + q, w, p);
             else
-                tile_floats(false, to, step, r, quad + q, w, panel + p);
+                tile_floats(false, to, step, r, quad + q, w, p);
         }
     }
 }

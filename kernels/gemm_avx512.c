@@ -16,6 +16,7 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
+#include "base/base.h"
 #include "kernels/gemm_avx512.h"
 #include "kernels/lanes_avx512.h"
 
@@ -142,6 +143,26 @@ void zt_pack_avx512(const zt_rows *r, const float *const *x, int n)
     }
 }
 
+void zt_expand_avx512(uint8_t *to, const uint8_t *from, const uint8_t *factor, int units)
+{
+    const __m512i low = _mm512_set1_epi8(0xf);
+    for (int u = 0; u < units; factor += 16) {
+        // A column's factor in both 16-bit halves: two products of 4 bits fit into one of 16, since 15 * 15 < 256.
+        const __m512i f = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)factor));
+        const __m512i f2 = _mm512_or_si512(f, _mm512_slli_epi32(f, 16));
+        // 128 - 8 f in every byte
+        const __m512i zero = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(f2, 3));
+        const __m512i offset = _mm512_or_si512(zero, _mm512_slli_epi16(zero, 8));
+        for (const int end = ZT_MIN(u + ZT_GROUP / 8, units); u < end; u++, from += 64, to += 128) {
+            const __m512i two = _mm512_loadu_si512(from);
+            const __m512i a = _mm512_mullo_epi16(_mm512_and_si512(two, low), f2);
+            const __m512i b = _mm512_mullo_epi16(_mm512_and_si512(_mm512_srli_epi16(two, 4), low), f2);
+            _mm512_store_si512(to, _mm512_add_epi8(a, offset));
+            _mm512_store_si512(to + 64, _mm512_add_epi8(b, offset));
+        }
+    }
+}
+
 // c += w * (*a in every lane). In asm, because gcc 12 spills the sums when it schedules these.
 ZT_INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, const int32_t *a)
 {
@@ -156,11 +177,11 @@ ZT_INLINE __m512i multiply_add(const enum zt_type type, __m512i c, __m512i w, co
 
 // The sums of a tile as floats
 ZT_INLINE void store_tile(const enum zt_type type, const int R, const int C, float *y, int64_t step,
-                          const zt_rows *x, int quad, const zt_matrix *w, int panel, __m512i c[][2])
+                          const zt_rows *x, int quad, const zt_matrix *w, __m512i c[][2])
 {
 #pragma GCC unroll 2
     for (int j = 0; j < C; j++) {
-        const int n = (panel + j) * 16;
+        const int n = j * 16;
         const __m512 bias = w->bias ? _mm512_loadu_ps(w->bias + n) : _mm512_setzero_ps();
         const __m512 scale = type == ZT_I8 ? _mm512_loadu_ps(w->scale + n) : bias;
 #pragma GCC unroll 12
@@ -176,20 +197,26 @@ ZT_INLINE void store_tile(const enum zt_type type, const int R, const int C, flo
 }
 
 ZT_INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, int64_t step,
-                    const zt_rows *x, int quad, const zt_matrix *w, int panel)
+                    const zt_rows *x, int quad, const zt_matrix *w, const char *ahead)
 {
     const int units = x->units;
     const int32_t *a0 = x->a + (size_t)quad * x->quad;
     const int32_t *a1 = Q > 1 ? a0 + x->quad : a0, *a2 = Q > 2 ? a1 + x->quad : a0;
-    const char *w0 = (const char *)w->data + (size_t)panel * units * 64;
+    const char *w0 = (const char *)w->data;
     const char *w1 = w0 + (size_t)units * 64;
 
+    for (int r = 0; r < 4 * Q; r++) {
+        _mm_prefetch((const char *)(y + r * step), _MM_HINT_T0);
+        if (C > 1)
+            _mm_prefetch((const char *)(y + r * step + 16), _MM_HINT_T0);
+    }
     __m512i c[12][2];
 #pragma GCC unroll 12
     for (int r = 0; r < 4 * Q; r++)
         c[r][0] = c[r][1] = _mm512_set1_epi32(type == ZT_I8 ? x->start[quad * 4 + r] : 0);
 
     for (int u = 0; u < units; u++) {
+        _mm_prefetch(ahead + 64 * (size_t)u, _MM_HINT_T1);
         const __m512i v0 = _mm512_load_si512(w0), v1 = C > 1 ? _mm512_load_si512(w1) : v0;
 #pragma GCC unroll 12
         for (int r = 0; r < 4 * Q; r++) {
@@ -201,29 +228,29 @@ ZT_INLINE void tile(const enum zt_type type, const int Q, const int C, float *y,
         a0 += 4, a1 += 4, a2 += 4;
         w0 += 64, w1 += 64;
     }
-    store_tile(type, 4 * Q, C, y, step, x, quad, w, panel, c);
+    store_tile(type, 4 * Q, C, y, step, x, quad, w, c);
 }
 
 ZT_INLINE void multiply(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad,
-                        int quads, const zt_matrix *w, int panel, int panels)
+                        int quads, const zt_matrix *w, int panels, const void *ahead)
 {
     switch (quads * 2 + panels) {
-    case 3: tile(type, 1, 1, y, step, r, quad, w, panel); break;
-    case 4: tile(type, 1, 2, y, step, r, quad, w, panel); break;
-    case 5: tile(type, 2, 1, y, step, r, quad, w, panel); break;
-    case 6: tile(type, 2, 2, y, step, r, quad, w, panel); break;
-    case 7: tile(type, 3, 1, y, step, r, quad, w, panel); break;
-    case 8: tile(type, 3, 2, y, step, r, quad, w, panel); break;
+    case 3: tile(type, 1, 1, y, step, r, quad, w, ahead); break;
+    case 4: tile(type, 1, 2, y, step, r, quad, w, ahead); break;
+    case 5: tile(type, 2, 1, y, step, r, quad, w, ahead); break;
+    case 6: tile(type, 2, 2, y, step, r, quad, w, ahead); break;
+    case 7: tile(type, 3, 1, y, step, r, quad, w, ahead); break;
+    case 8: tile(type, 3, 2, y, step, r, quad, w, ahead); break;
     }
 }
 
-void zt_multiply_avx512(float *y, int64_t step, const zt_rows *r, int quad, int quads,
-                        const zt_matrix *w, int panel, int panels)
+void zt_multiply_avx512(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w,
+                        int panels, const void *ahead)
 {
     if (r->type == ZT_I8)
-        multiply(ZT_I8, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_I8, y, step, r, quad, quads, w, panels, ahead);
     else if (r->type == ZT_BF16)
-        multiply(ZT_BF16, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_BF16, y, step, r, quad, quads, w, panels, ahead);
     else
-        multiply(ZT_F32, y, step, r, quad, quads, w, panel, panels);
+        multiply(ZT_F32, y, step, r, quad, quads, w, panels, ahead);
 }

@@ -39,23 +39,31 @@ enum zt_act { ZT_ACT_NONE, ZT_ACT_RELU, ZT_ACT_SILU, ZT_ACT_GELU };     // GELU:
 // A weight matrix as the kernels read it. One layout for every level; P = 4 / bytes of an element:
 //   data [N16/16][KP/P][16][P]     N16, KP: N and K rounded up to 16 and P; padding is zero
 // I8 is stored as uint8_t, w + 128 (padding 128). See zt_matrix_pack().
+// I4 is stored as w + 8, -8 <= w <= 7, in bytes [N16/16][K8/8][16][4], K8: K rounded up to 8. Of a column's four bytes,
+//   b holds element b of the 8 in its lower half, 4 + b in its upper (padding 8). Each 64 along K share a factor 0..15.
 typedef struct zt_matrix {
-    enum zt_type type;      // ZT_F32, ZT_BF16, ZT_I8
-    int          N, K;      // out, in
-    const void  *data;      // 64-byte aligned
-    const float *scale;     // [N16], I8 only: w = (stored - 128) * scale; finite beyond N
-    const float *bias;      // [N16] or NULL
+    enum zt_type   type;    // ZT_F32, ZT_BF16, ZT_I8, ZT_I4
+    int            N, K;    // out, in
+    const void    *data;    // 64-byte aligned
+    const float   *scale;   // [N16], finite beyond N. I8: w = (stored - 128) * scale; I4: (stored - 8) * factor * scale
+    const float   *bias;    // [N16] or NULL
+    const uint8_t *factor;  // I4 only: [N16/16][G][16], G = K / 64 rounded up
 } zt_matrix;
+enum { ZT_GROUP = 64 };     // elements of a row that share a factor
 
 // Bytes of `data` for that type and shape.
 size_t zt_matrix_bytes(enum zt_type type, int N, int K);
-// Packs w, row n at src + n * K elements. `from` F32: to F32 or BF16; I8: to I8 (values -127..127, no scaling).
+// Packs w, row n at src + n * K elements. `from` F32: to F32 or BF16; I8: to I8 (values -127..127, no scaling) or I4
+// (-8..7).
 // Rows land from row0 on (so q, k, v can share one matrix); `stride16` 1 packs panels of 16 rows in sequence, 2 into
 // every second panel (for zt_moe.up: w1 with row0 0, w3 with row0 16). Packs nothing else: pads first with
 // zt_matrix_clear().
 void zt_matrix_clear(void *data, enum zt_type type, int N, int K);
 void zt_matrix_pack(void *data, enum zt_type type, int N, int K, const void *src, enum zt_type from, int rows, int row0,
                     int stride16);
+// The same for factors, row n at src + n * G; their bytes, which are zero to begin with.
+size_t zt_factor_bytes(int N, int K);
+void zt_factor_pack(uint8_t *factor, int N, int K, const uint8_t *src, int rows, int row0, int stride16);
 
 // y[m][n] = act(sum_k x[m][k] w[n][k] + bias[n])
 //   gate == NULL and !add   out = y
@@ -65,7 +73,7 @@ void zt_matrix_pack(void *data, enum zt_type type, int N, int K, const void *src
 // F32: products and sums in f32. BF16: x is rounded to bf16, sums in f32. I8: x is quantised per row, symmetric:
 //   s = max|x| / 127, q = round_half_even(x * (127 / max|x|)), each step rounded to f32 (s = 0, q = 0 when
 //   max|x| < 2^-100); sums are exact integers;
-//   y = act(float(sum) * (s * scale[n]) + bias[n]).
+//   y = act(float(sum) * (s * scale[n]) + bias[n]). I4: the same, its integers being (stored - 8) * factor.
 typedef struct zt_epilogue {
     enum zt_act    act;
     bool           add;
@@ -140,7 +148,7 @@ typedef struct zt_moe {
     int32_t         *topk;          // [M][k] out, or NULL: the selection, best first
     float           *gates;         // [M][k] out, or NULL
 } zt_moe;
-// I8: x is quantised per row as in linear, and so is the hidden row SiLU(.) * (.).
+// I8, I4: x is quantised per row as in linear, and so is the hidden row SiLU(.) * (.).
 typedef void zt_moe_fn(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe *w, const zt_epilogue *e);
 
 // 3x3 convolution, zero padding 1, channels last:

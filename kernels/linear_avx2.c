@@ -107,9 +107,10 @@ static void gather(float *f, int width, const float *const *y, const float *gate
     }
 }
 
-static const zt_gemm gemm = {
+const zt_gemm zt_gemm_avx2 = {
     .words = { [ZT_F32] = 1, [ZT_BF16] = 2, [ZT_I8] = 2 },
     .pack = zt_pack_avx2,
+    .expand = zt_expand_avx2,
     .multiply = zt_multiply_avx2,
     .epilogue = epilogue,
     .route = route,
@@ -120,11 +121,11 @@ static const zt_gemm gemm = {
 void zt_linear_avx2(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_matrix *w,
                     const zt_epilogue *e)
 {
-    zt_linear_tiled(d, out, x, w, e, &gemm);
+    zt_linear_tiled(d, out, x, w, e, &zt_gemm_avx2);
 }
 
 void zt_moe_avx2(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe *w,
                  const zt_epilogue *e)
 {
-    zt_moe_tiled(d, out, x, w, e, &gemm);
+    zt_moe_tiled(d, out, x, w, e, &zt_gemm_avx2);
 }

@@ -34,9 +34,10 @@ static void epilogue(const zt_epilogue *e, int m, int n, int columns, float *out
     }
 }
 
-static const zt_gemm gemm = {
+const zt_gemm zt_gemm_avx512 = {
     .words = { [ZT_F32] = 1, [ZT_BF16] = 1, [ZT_I8] = 1 },
     .pack = zt_pack_avx512,
+    .expand = zt_expand_avx512,
     .multiply = zt_multiply_avx512,
     .epilogue = epilogue,
     .route = zt_route_avx512,
@@ -47,11 +48,11 @@ static const zt_gemm gemm = {
 void zt_linear_avx512(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_matrix *w,
                       const zt_epilogue *e)
 {
-    zt_linear_tiled(d, out, x, w, e, &gemm);
+    zt_linear_tiled(d, out, x, w, e, &zt_gemm_avx512);
 }
 
 void zt_moe_avx512(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe *w,
                    const zt_epilogue *e)
 {
-    zt_moe_tiled(d, out, x, w, e, &gemm);
+    zt_moe_tiled(d, out, x, w, e, &zt_gemm_avx512);
 }

@@ -34,12 +34,26 @@ float zt_row_ref(enum zt_type type, const float *x, int K, float *q)
         else
             q[k] = rintf(x[k] * per);
     }
-    return type == ZT_I8 ? s : 1;
+    return type == ZT_I8 || type == ZT_I4 ? s : 1;
+}
+
+// I4: stored - 8, times the factor of the group
+static float small_weight(const zt_matrix *w, int panel, int k, int j)
+{
+    const int64_t blocks = (w->K + 7) / 8, groups = (w->K + ZT_GROUP - 1) / ZT_GROUP;
+    const uint8_t two = ((const uint8_t *)w->data)[((panel * blocks + k / 8) * 16 + j) * 4 + k % 4];
+    const int stored = k % 8 < 4 ? two & 0xf : two >> 4;
+    return (float)((stored - 8) * w->factor[(panel * groups + k / ZT_GROUP) * 16 + j]);
 }
 
 // w[0..16) = column k of a panel
 static void panel_column(const zt_matrix *w, int panel, int k, float *column)
 {
+    if (w->type == ZT_I4) {
+        for (int j = 0; j < 16; j++)
+            column[j] = small_weight(w, panel, k, j);
+        return;
+    }
     const int P = 4 / (int)zt_type_bytes(w->type);
     const int64_t blocks = (w->K + P - 1) / P;
     const int64_t at = ((panel * blocks + k / P) * 16) * P + k % P;
@@ -56,7 +70,7 @@ static void panel_column(const zt_matrix *w, int panel, int k, float *column)
 void zt_product_ref(const zt_matrix *w, const float *q, float s, double *y)
 {
     for (int panel = 0; panel * 16 < w->N; panel++) {
-        double sum[16] = { 0 };         // exact for I8
+        double sum[16] = { 0 };         // exact for I8 and I4
         for (int k = 0; k < w->K; k++) {
             float column[16];
             panel_column(w, panel, k, column);
@@ -65,7 +79,7 @@ void zt_product_ref(const zt_matrix *w, const float *q, float s, double *y)
         }
         for (int j = 0; j < 16; j++) {
             const int n = panel * 16 + j;
-            const double scale = w->type == ZT_I8 ? (double)s * w->scale[n] : 1;
+            const double scale = w->scale ? (double)s * w->scale[n] : 1;
             y[n] = sum[j] * scale + (w->bias ? w->bias[n] : 0);
         }
     }
@@ -87,7 +101,7 @@ void zt_linear_c(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_matri
 {
     const int M = x.n[2], K = x.n[3], N = out.n[3];
     assert(M >= 1 && out.n[2] == M && w->K == K && w->N == N);
-    assert(x.type == ZT_F32 && out.type == ZT_F32 && (w->type != ZT_I8 || w->scale));
+    assert(x.type == ZT_F32 && out.type == ZT_F32 && !w->scale == (w->type != ZT_I8 && w->type != ZT_I4));
 
     double *y = zt_scratch(d, (size_t)zt_round_up(N, 16) * sizeof(*y) + (size_t)K * sizeof(float));
     if (!y)

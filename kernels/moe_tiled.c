@@ -37,8 +37,8 @@ typedef struct job {
     item              *item;
     float             *y;       // [sorted rows][width]
     char              *scratch;
-    // Bytes of a thread's scratch, of its packed rows, of its hidden rows
-    size_t             scratch_step, packed, hidden;
+    // Bytes of a thread's scratch, of its packed rows, of its hidden rows, of its expanded panels
+    size_t             scratch_step, packed, hidden, room;
 } job;
 
 static void route_rows(void *cookie, int i, int thread)
@@ -91,36 +91,53 @@ static int sort_rows(const job *j)
     return items;
 }
 
+// hidden[rows rounded up to 4][inner] = SiLU(w1 x) * (w3 x) of packed rows
+static void multiply_up(const job *j, const zt_rows *in, int quads, const zt_matrix *up, float *hidden, void *room)
+{
+    const int inner = up->N / 2;
+    _Alignas(64) float u[ZT_TILE_ROWS * ZT_TILE_COLUMNS];
+    for (int i = 0; i < inner; i += 16) {
+        const zt_matrix w = zt_panels(j->g, up, i / 8, 2, room);
+        for (int quad = 0, n; quad < quads; quad += n) {
+            n = zt_tile_quads(quads - quad);
+            j->g->multiply(u, ZT_TILE_COLUMNS, in, quad, n, &w, 2, zt_panels_ahead(up, i / 8, quad));
+            j->g->swiglu(hidden + quad * 4 * inner + i, inner, u, n * 4);
+        }
+    }
+}
+
+static void multiply_down(const job *j, const zt_rows *mid, int quads, const zt_matrix *down, float *y, void *room)
+{
+    const int width = j->width;
+    for (int panel = 0; panel < width / 16; panel += 2) {
+        const int panels = ZT_MIN(2, width / 16 - panel);
+        const zt_matrix w = zt_panels(j->g, down, panel, panels, room);
+        for (int quad = 0, n; quad < quads; quad += n) {
+            n = zt_tile_quads(quads - quad);
+            j->g->multiply(y + quad * 4 * width + panel * 16, width, mid, quad, n, &w, panels,
+                           zt_panels_ahead(down, panel, quad));
+        }
+    }
+}
+
 // y[rows rounded up to 4][width] = down(SiLU(w1 x) * (w3 x)) of rows x
 static void expert_rows(const job *j, char *scratch, const zt_matrix *up, const zt_matrix *down,
                         const float *const *x, int rows, float *y)
 {
-    const int quads = (rows + 3) / 4, inner = down->K, width = j->width;
+    const int quads = (rows + 3) / 4, inner = down->K;
     float *hidden = (float *)(scratch + j->packed);
-    _Alignas(64) float u[ZT_TILE_ROWS * ZT_TILE_COLUMNS];
+    void *const room = scratch + j->scratch_step - j->room;
 
     const zt_rows in = zt_rows_at(j->g, scratch, up->type, up->K, rows);
     j->g->pack(&in, x, rows);
-    for (int i = 0; i < inner; i += 16) {
-        for (int quad = 0, n; quad < quads; quad += n) {
-            n = zt_tile_quads(quads - quad);
-            j->g->multiply(u, ZT_TILE_COLUMNS, &in, quad, n, up, i / 8, 2);
-            j->g->swiglu(hidden + quad * 4 * inner + i, inner, u, n * 4);
-        }
-    }
+    multiply_up(j, &in, quads, up, hidden, room);
 
     const float *h[ROWS_MAX];
     for (int r = 0; r < rows; r++)
         h[r] = hidden + r * inner;
     const zt_rows mid = zt_rows_at(j->g, scratch, down->type, inner, rows);
     j->g->pack(&mid, h, rows);
-    for (int panel = 0; panel < width / 16; panel += 2) {
-        for (int quad = 0, n; quad < quads; quad += n) {
-            n = zt_tile_quads(quads - quad);
-            j->g->multiply(y + quad * 4 * width + panel * 16, width, &mid, quad, n, down, panel,
-                           ZT_MIN(2, width / 16 - panel));
-        }
-    }
+    multiply_down(j, &mid, quads, down, y, room);
 }
 
 static void run_item(void *cookie, int i, int thread)
@@ -176,9 +193,10 @@ static void measure(job *j)
         j->inner = ZT_MAX(j->inner, down->K);
         j->packed = ZT_MAX(j->packed, zt_rows_bytes(j->g, up->type, up->K, j->rows));
         j->packed = ZT_MAX(j->packed, zt_rows_bytes(j->g, down->type, down->K, j->rows));
+        j->room = ZT_MAX(j->room, ZT_MAX(zt_panels_bytes(up), zt_panels_bytes(down)));
     }
     j->hidden = (size_t)j->rows * (size_t)j->inner * sizeof(float);
-    j->scratch_step = j->packed + j->hidden + (size_t)j->rows * (size_t)j->width * sizeof(float);
+    j->scratch_step = j->packed + j->hidden + (size_t)j->rows * (size_t)j->width * sizeof(float) + j->room;
 }
 
 static size_t aligned(size_t bytes)

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "kernels/device.h"
+#include "kernels/gemm.h"
 
 static const zt_kernels level_c = {             // complete: a missing one fails to link
 #define X(op) .op = zt_##op##_c,
@@ -74,4 +75,17 @@ void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, en
         if (last && !strcmp(l->name, last))
             break;
     }
+}
+
+const zt_gemm *zt_gemm_find(const char *level)
+{
+#if HAVE_AVX512
+    if (!strcmp(level, "avx512"))
+        return &zt_gemm_avx512;
+#endif
+#if HAVE_AVX2
+    if (!strcmp(level, "avx2"))
+        return &zt_gemm_avx2;
+#endif
+    return NULL;
 }

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum zt_type { ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_U8, ZT_I32 };
+// I4: of weight matrices only, two in a byte; zt_type_bytes() has no answer for it.
+enum zt_type { ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_U8, ZT_I32, ZT_I4 };
 
 typedef struct zt_tensor {
     void        *data;      // host or device address, as the device that allocated it says

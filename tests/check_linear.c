@@ -6,7 +6,7 @@
 
 enum { SETS = 3 };              // of gates
 
-static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8 };
+static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8, ZT_I4 };
 
 enum epilogue { PLAIN, RELU, SILU, GELU, ADD, GATE, GATE_ROWS, EPILOGUES };
 static const char *const epilogue_names[] = { "plain", "relu", "silu", "gelu", "add", "gate", "rows" };
@@ -26,8 +26,8 @@ static zt_epilogue make_epilogue(ck *c, enum epilogue kind, int M, int N)
 
 static double limit(enum zt_type type, int K, enum epilogue kind)
 {
-    // I8: integers are exact; float(sum), s * scale, the product and + bias round, and + out. Others: a sum.
-    const double sum = type == ZT_I8 ? 4 : 4 + K / 4.0;
+    // I8, I4: integers are exact; float(sum), s * scale, the product and + bias round, and + out. Others: a sum.
+    const double sum = type == ZT_I8 || type == ZT_I4 ? 4 : 4 + K / 4.0;
     return (sum + (kind == SILU || kind == GELU ? 64 : 0)) * CK_U2;     // act: 8 roundings, in steps of one sign
 }
 
@@ -36,7 +36,7 @@ static void run_case(ck *c, enum zt_type type, int M, int N, int K, enum epilogu
     if (!ck_begin(c, linear, "%s %dx%dx%d %s", ck_type(type), M, N, K, epilogue_names[kind]))
         return;
     const zt_matrix w = ck_matrix(c, type, N, K, kind != RELU && N > 1);    // one sum may cancel with its bias
-    const zt_tensor x = type == ZT_I8 ? ck_input_i8(c, M, K, pad) : ck_input(c, ZT_F32, 1, 1, M, K, pad);
+    const zt_tensor x = type == ZT_I8 || type == ZT_I4 ? ck_input_i8(c, M, K, pad) : ck_input(c, ZT_F32, 1, 1, M, K, pad);
     const zt_epilogue e = make_epilogue(c, kind, M, N);
     const ck_buf out = (kind >= ADD ? ck_inout : ck_output)(c, ZT_F32, 1, 1, M, N, pad * 2);
     ck_ready(c);
@@ -82,7 +82,7 @@ void check_linear(ck *c)
         { 13, 48, 63 }, { 6, 64, 200 }, { 25, 100, 70 }, { 1, 1152, 192 }, { 12, 192, 128 }, { 45, 576, 192 },
         { 144, 64, 192 }, { 144, 192, 192 }, { 144, 192, 200 }, { 144, 768, 192 }, { 144, 192, 768 },
         { 144, 256, 256 }, { 144, 448, 256 }, { 144, 256, 224 }, { 288, 576, 192 }, { 288, 768, 256 },
-        { 31, 1536, 1536 },
+        { 31, 1536, 1536 }, { 70, 256, 2048 },
     };
     for (size_t t = 0; t < ZT_LEN(types); t++) {
         for (size_t i = 0; i < ZT_LEN(shapes); i++) {

@@ -31,16 +31,11 @@ static zt_matrix make_up(ck *c, enum zt_type type, int I, int C)
         exit(2);
     zt_matrix_clear((void *)w.data, type, N, C);
     for (int half = 0; half < 2; half++) {
-        for (int i = 0; i < I * C; i++) {
-            if (type == ZT_I8)
-                ((int8_t *)rows)[i] = (int8_t)((int)(ck_random(c) % 255) - 127);
-            else
-                rows[i] = (float)((int)(ck_random(c) % 2001) - 1000) / 1000 / sqrtf((float)C);
-        }
-        zt_matrix_pack((void *)w.data, type, N, C, rows, type == ZT_I8 ? ZT_I8 : ZT_F32, I, half * 16, 2);
+        ck_weights(c, type, rows, (size_t)I * (size_t)C, 1 / sqrtf((float)C));
+        zt_matrix_pack((void *)w.data, type, N, C, rows, w.scale ? ZT_I8 : ZT_F32, I, half * 16, 2);
     }
     free(rows);
-    for (int n = 0; type == ZT_I8 && n < N; n++)
+    for (int n = 0; w.scale && n < N; n++)
         ((float *)w.scale)[n] = n / 32 * 16 + n % 16 < I ? w.scale[n] / sqrtf((float)C) : 0;
     return w;
 }
@@ -64,7 +59,7 @@ static struct experts make_experts(ck *c, enum zt_type type, struct shape s)
 // I8: 4e-5 of the values move by 1 of about 40; BF16: 5e-5 of them by 2^-8. One of the largest may, in a small case.
 static double limit(enum zt_type type, struct shape s)
 {
-    if (type == ZT_I8)
+    if (type == ZT_I8 || type == ZT_I4)
         return 1e-7 + 8.0 / (1600.0 * s.M * s.I);
     const double sums = (64 + s.C / 2.0 + s.I / 2.0) * CK_U2;
     return type == ZT_F32 ? sums : sums + 3e-9 + 0x1p-12 / ((double)s.M * s.I);
@@ -77,7 +72,7 @@ static void run_case(ck *c, enum zt_type type, struct shape s, int pad, bool tie
                   ties ? " ties" : ""))
         return;
     const struct experts w = make_experts(c, type, s);
-    const zt_tensor x = type == ZT_I8 ? ck_input_i8(c, s.M, s.C, pad) : ck_input(c, ZT_F32, 1, 1, s.M, s.C, pad);
+    const zt_tensor x = type == ZT_I8 || type == ZT_I4 ? ck_input_i8(c, s.M, s.C, pad) : ck_input(c, ZT_F32, 1, 1, s.M, s.C, pad);
     const bool gated = pad > 0;
     zt_epilogue e = { 0 };
     if (gated)
@@ -113,14 +108,14 @@ static void run_case(ck *c, enum zt_type type, struct shape s, int pad, bool tie
     ck_same(c, &gates);
     moe.topk = NULL, moe.gates = NULL;
     const double ops = 6.0 * s.M * s.C * (s.k * s.I + s.shared);
-    while (s.M >= 45 && ck_bench(c, ops, 3.0 * s.C * (s.E * s.I + s.shared) * (double)zt_type_bytes(type)))
+    while (s.M >= 45 && ck_bench(c, ops, 3.0 * (s.E * s.I + s.shared) * (double)zt_matrix_bytes(type, 16, s.C) / 16))
         c->now.moe(c->run, out.now, x, &moe, &e);
     ck_end(c);
 }
 
 void check_moe(ck *c)
 {
-    static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8 };
+    static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8, ZT_I4 };
     static const struct shape shapes[] = {
         { 1, 48, 12, 8, 2, 12, 1, 1, ZT_SIGMOID, true },      { 4, 48, 12, 8, 2, 12, 0, 0, ZT_SIGMOID, false },
         { 2, 33, 17, 3, 3, 0, 1, 1, ZT_SOFTMAX, false },      { 3, 64, 16, 1, 1, 40, 1, 1, ZT_SIGMOID, false },

@@ -63,6 +63,8 @@ float    *ck_floats(ck *c, int n, float mean, float sd);
 int32_t  *ck_ints(ck *c, int n, int below);
 // Rows whose quantisation to 8 bits is not a matter of the last bit; row 1 is zero when there are three.
 zt_tensor ck_input_i8(ck *c, int M, int K, int pad);
+// n values to pack: floats of that deviation, or bytes for I8 and I4.
+void      ck_weights(ck *c, enum zt_type type, void *src, size_t n, float sd);
 zt_matrix ck_matrix(ck *c, enum zt_type type, int N, int K, bool bias);
 const char *ck_type(enum zt_type type);
 

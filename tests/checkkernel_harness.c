@@ -254,11 +254,37 @@ zt_tensor ck_input_i8(ck *c, int M, int K, int pad)
     return t;
 }
 
+// Factors of I4: those of rows beyond N are zero.
+static const uint8_t *factors(ck *c, int N, int K)
+{
+    const size_t G = ((size_t)K + ZT_GROUP - 1) / ZT_GROUP;
+    uint8_t *factor = ck_take(c, zt_factor_bytes(N, K)), *src = malloc((size_t)N * G);
+    if (!src)
+        out_of_memory();
+    for (size_t i = 0; i < (size_t)N * G; i++)
+        src[i] = (uint8_t)(ck_random(c) % 16);
+    memset(factor, 0, zt_factor_bytes(N, K));
+    zt_factor_pack(factor, N, K, src, N, 0, 1);
+    free(src);
+    return factor;
+}
+
+void ck_weights(ck *c, enum zt_type type, void *src, size_t n, float sd)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (type == ZT_I8 || type == ZT_I4)
+            ((int8_t *)src)[i] = (int8_t)(type == ZT_I8 ? (int)(ck_random(c) % 255) - 127 : (int)(ck_random(c) % 16) - 8);
+        else
+            ((float *)src)[i] = sd * normal(c);
+    }
+}
+
 zt_matrix ck_matrix(ck *c, enum zt_type type, int N, int K, bool bias)
 {
     const int N16 = (int)zt_round_up(N, 16);
+    const bool integer = type == ZT_I8 || type == ZT_I4;
     void *data = ck_take(c, zt_matrix_bytes(type, N, K));
-    float *scale = type == ZT_I8 ? ck_floats(c, N16, 0.01f, 0.002f) : NULL;
+    float *scale = integer ? ck_floats(c, N16, 0.01f, 0.002f) : NULL;
     float *b = bias ? ck_floats(c, N16, 0, 1) : NULL;
     for (int n = N; n < N16; n++) {
         if (scale)
@@ -271,21 +297,16 @@ zt_matrix ck_matrix(ck *c, enum zt_type type, int N, int K, bool bias)
     float *src = malloc(count * sizeof(*src));
     if (!src)
         out_of_memory();
-    for (size_t i = 0; i < count; i++) {
-        if (type == ZT_I8)
-            ((int8_t *)src)[i] = (int8_t)((int)(ck_random(c) % 255) - 127);
-        else
-            src[i] = normal(c) / sqrtf((float)K);
-    }
+    ck_weights(c, type, src, count, 1 / sqrtf((float)K));
     zt_matrix_clear(data, type, N, K);
-    zt_matrix_pack(data, type, N, K, src, type == ZT_I8 ? ZT_I8 : ZT_F32, N, 0, 1);
+    zt_matrix_pack(data, type, N, K, src, integer ? ZT_I8 : ZT_F32, N, 0, 1);
     free(src);
-    return (zt_matrix){ type, N, K, data, scale, b };
+    return (zt_matrix){ type, N, K, data, scale, b, type == ZT_I4 ? factors(c, N, K) : NULL };
 }
 
 const char *ck_type(enum zt_type type)
 {
-    return type == ZT_F32 ? "f32" : type == ZT_BF16 ? "bf16" : "i8";
+    return type == ZT_F32 ? "f32" : type == ZT_BF16 ? "bf16" : type == ZT_I8 ? "i8" : "i4";
 }
 
 static double value(zt_tensor t, int64_t at)

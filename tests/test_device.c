@@ -205,6 +205,40 @@ static void test_packing_follows_the_layout(void **state)
     assert_true(zt_bf16_to_f32(half[2 * 32 + 32 + 0]) == 3 && half[2 * 32 + 32 + 1] == 0);
 }
 
+// Two weights in a byte, a factor for each group of 64: by the layout in the header, and through every level.
+static void test_four_bits_follow_the_layout(void **state)
+{
+    enum { K = 70, N = 17, G = 2, BLOCKS = 9 };
+    static int8_t src[K];
+    _Alignas(64) static uint8_t data[32 * BLOCKS * 4], factor[32 * G];
+    _Alignas(64) static float scale[32], x[K], out[N];
+    assert_int_equal(zt_matrix_bytes(ZT_I4, N, K), sizeof(data));
+    assert_int_equal(zt_factor_bytes(N, K), sizeof(factor));
+    for (int k = 0; k < K; k++)
+        src[k] = (int8_t)(k % 16 - 8);
+    zt_matrix_clear(data, ZT_I4, N, K);
+    zt_matrix_pack(data, ZT_I4, N, K, src, ZT_I8, 1, 16, 1);        // row 16: the first column of the second panel
+    zt_factor_pack(factor, N, K, (const uint8_t[]){ 3, 15 }, 1, 16, 1);
+    assert_int_equal(data[0], 0x88);
+    assert_int_equal(data[16 * BLOCKS * 4 + 1], 0x51);              // elements 1 and 5, each 8 more
+    assert_int_equal(data[16 * BLOCKS * 4 + 16 * 4 + 2], 0xea);     // 10 and 14
+    assert_int_equal(factor[16 * G], 3);
+    assert_int_equal(factor[16 * G + 16], 15);
+
+    x[1] = 127, x[69] = -127;                                       // weights -7 and -3
+    scale[16] = 0.5f;
+    static const char *const levels[] = { "c", "avx2", "avx512" };
+    const zt_matrix m = { ZT_I4, N, K, data, scale, NULL, factor };
+    for (size_t i = 0; i < ZT_LEN(levels); i++) {
+        zt_device *d = NULL;
+        if (zt_device_open(&d, &(zt_device_params){ .level = levels[i], .threads = 1 }) < 0)
+            continue;
+        d->k.linear(d, zt_tensor_2d(out, ZT_F32, 1, N), zt_tensor_2d(x, ZT_F32, 1, K), &m, &(zt_epilogue){ 0 });
+        assert_true(out[15] == 0 && out[16] == 0.5f * (127 * -7 * 3 + 127 * 3 * 15));
+        zt_device_close(&d);
+    }
+}
+
 static void test_colours_are_bt709_limited(void **state)
 {
     static const struct {
@@ -290,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_sleeping_workers_are_woken),
         cmocka_unit_test(test_linear_quantises_half_to_even),
         cmocka_unit_test(test_packing_follows_the_layout),
+        cmocka_unit_test(test_four_bits_follow_the_layout),
         cmocka_unit_test(test_colours_are_bt709_limited),
         cmocka_unit_test(test_experts_tie_to_the_lower_index_and_groups_limit),
         cmocka_unit_test(test_attention_averages_what_weighs_the_same),
