@@ -77,6 +77,8 @@ int main(int argc, char **argv)
         { "model", 'm', ZT_OPTION_STRING, &b.setup.path, "DIR", "model directory (the shipped model)" },
         { "prompt", 'p', ZT_OPTION_STRING, &b.prompt, "TEXT", "what to show (the model's default)" },
         { "json", 0, ZT_OPTION_FLAG, &b.json, NULL, "one JSON object (kernels: one a line)" },
+        { "op", 0, ZT_OPTION_STRING, &b.op, "NAME", "kernels: this operation only" },
+        { "dtype", 0, ZT_OPTION_STRING, &b.dtype, "NAME", "kernels: f32, bf16, w8a8 or w4a8 only" },
         { "seconds", 0, ZT_OPTION_INT, &b.seconds, "N", "to measure (10; kernels: not used)", 1, 86400 },
         { "sessions", 0, ZT_OPTION_INT, &b.sessions, "N", "step: streams in one pass (1)", 1, ZT_MAX_JOBS },
         { "steps", 0, ZT_OPTION_INT, &b.steps, "N", "stream: denoising steps per frame (2)", 1, ZT_MAX_STEPS },

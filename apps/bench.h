@@ -18,7 +18,7 @@ typedef struct zt_bench {
     int64_t     seconds, sessions, steps, fps, bitrate;
     uint64_t    seed;
     zt_range    size;
-    const char *prompt;
+    const char *prompt, *op, *dtype;
     int64_t     started;        // ns, zt_now() at exec
 } zt_bench;
 
@@ -38,6 +38,22 @@ int     zt_samples_create(zt_samples *s, int room);     // 0 or -ENOMEM
 void    zt_samples_finish(zt_samples *s);
 void    zt_samples_add(zt_samples *s, int64_t ns);      // allocates nothing
 int64_t zt_samples_quantile(zt_samples *s, double q);   // sorts; 0 when empty
+
+// ---- several ways to do the same
+
+typedef struct zt_side {
+    const char *name;           // of a peer; borrowed
+    void      (*call)(void *cookie);
+    void       *cookie;
+    void      (*finish)(void **cookie);     // or NULL
+    double      ns;             // of one call: the median
+    int         calls;          // of a batch
+    zt_samples  samples;
+} zt_side;
+
+// Calls each side in batches, in turn, and fills in ns; one_thread: all of them work on the caller's thread only. 0 or
+// -ENOMEM.
+int zt_sides_measure(zt_side *side, int n, bool one_thread);
 
 // ---- limits of this machine
 

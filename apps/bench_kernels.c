@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// zoetrope-bench kernels: each operation that matters at the shipped model's shapes, against the machine's limit.
+// zoetrope-bench kernels: each operation that matters, at shapes from the shipped model's to Wan's, against the machine's
+// limit and against other libraries.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,16 +8,17 @@
 
 #include "apps/bench.h"
 #include "apps/exits.h"
+#include "apps/peers.h"
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "kernels/gemm.h"
 
-#define BYTES  (256u << 20)
-#define BATCH  (4 * ZT_MS)      // a measurement runs about so long
-#define TIMES  15
+#define BYTES  (512u << 20)
 
-// The shapes of the shipped model's family (models/default): one frame is 16 x 9 tokens.
-enum { M = 144, DIM = 256, HEADS = 4, WINDOW = 8, EXPERTS = 8, TOP_K = 2, INTER = 224 };
+// A frame of the shipped model's is 16 x 9 tokens.
+enum { M = 144, HEADS = 4, WINDOW = 8, EXPERTS_MAX = 128, PEERS_MAX = 2 };
 
 typedef struct kernels {
     zt_bench  *b;
@@ -24,22 +26,25 @@ typedef struct kernels {
     zt_arena   arena;
     uint32_t   random;
     double     peak[ZT_PEAKS];
+    int        lines;           // printed
 } kernels;
 
 // One case: what is called, and what it computes.
 typedef struct work {
     zt_device   *d;
-    zt_tensor    out, x, a;
-    zt_matrix    w;
+    zt_tensor    out, x, a, hidden;
+    zt_matrix    w, w2;
     zt_moe       moe;
     zt_conv      conv;
     zt_kv        kv;
     zt_span      span;
+    zt_rows      rows;
+    const zt_gemm *gemm;
     uint8_t     *plane[3];
     ptrdiff_t    pitch[3];
 } work;
 
-static const char *const type_name[] = { [ZT_F32] = "f32", [ZT_BF16] = "bf16", [ZT_I8] = "w8a8" };
+static const char *const type_name[] = { [ZT_F32] = "f32", [ZT_BF16] = "bf16", [ZT_I8] = "w8a8", [ZT_I4] = "w4a8" };
 
 static float random_float(kernels *k)
 {
@@ -71,58 +76,55 @@ static zt_tensor rows(kernels *k, enum zt_type type, int n0, int n1, int n2, int
 static zt_matrix matrix(kernels *k, enum zt_type type, int N, int K)
 {
     zt_matrix w = { .type = type, .N = N, .K = K };
-    const size_t bytes = zt_matrix_bytes(type, N, K);
-    void *data = take(k, bytes);
-    float *scale = take(k, (size_t)zt_round_up(N, 16) * sizeof(float));
-    w.data = data, w.scale = scale;
-    for (size_t i = 0; data && i < bytes / zt_type_bytes(type); i++) {
+    const size_t bytes = zt_matrix_bytes(type, N, K), factors = zt_factor_bytes(N, K);
+    void *const data = take(k, bytes);
+    const bool integer = type == ZT_I8 || type == ZT_I4;
+    float *const scale = integer ? take(k, (size_t)zt_round_up(N, 16) * sizeof(float)) : NULL;
+    uint8_t *const factor = type == ZT_I4 ? take(k, factors) : NULL;
+    w.data = data, w.scale = scale, w.factor = factor;
+    for (size_t i = 0; data && i < (integer ? bytes : bytes / zt_type_bytes(type)); i++) {
         const float v = random_float(k) / sqrtf((float)K);
         if (type == ZT_F32)
             ((float *)data)[i] = v;
         else if (type == ZT_BF16)
             ((uint16_t *)data)[i] = zt_f32_to_bf16(v);
         else
-            ((uint8_t *)data)[i] = (uint8_t)(128 + (int)(v * 100));
+            ((uint8_t *)data)[i] = (uint8_t)(128 + (int)(v * 2000));
     }
     for (int i = 0; scale && i < zt_round_up(N, 16); i++)
         scale[i] = 0.01f;
+    for (size_t i = 0; factor && i < factors; i++)
+        factor[i] = (uint8_t)(1 + i % 15);
     return w;
 }
 
-// ns of one call: the median of several batches.
-static double measure(void (*call)(const work *w), const work *w)
+// Times the work and its peers; prints a line for each peer, or one without. One call is so many operations, or bytes;
+// peak 0: no limit.
+static void report(kernels *k, const char *op, const char *dtype, const char *shape, double operations, const char *unit,
+                   double peak, zt_side *side, int n)
 {
-    zt_samples s;
-    if (zt_samples_create(&s, TIMES))
-        return 0;
-    call(w);
-    int64_t before = zt_now();
-    call(w);
-    const int n = (int)ZT_MAX(1, BATCH / ZT_MAX(zt_now() - before, 1));
-    for (int i = 0; i < TIMES; i++) {
-        before = zt_now();
-        for (int j = 0; j < n; j++)
-            call(w);
-        zt_samples_add(&s, (zt_now() - before) / n);
+    if (zt_sides_measure(side, n, k->d->threads == 1) < 0)
+        return;
+    for (int i = 1; i < ZT_MAX(n, 2); i++) {
+        const char *const peer = i < n ? side[i].name : NULL;
+        char of_limit[32] = "null", of_peer[32] = "null";
+        const double value = operations / side[0].ns;
+        if (peak > 0)
+            snprintf(of_limit, sizeof(of_limit), "%.3f", value * 1e9 / peak);
+        if (peer)
+            snprintf(of_peer, sizeof(of_peer), "%.3f", side[i].ns / side[0].ns);
+        if (k->b->json)
+            printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
+                   "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": %s%s%s, "
+                   "\"of_peer\": %s}\n",
+                   op, dtype, k->d->level, k->d->threads, shape, value, unit, of_limit, peer ? "\"" : "",
+                   peer ? peer : "null", peer ? "\"" : "", of_peer);
+        else
+            printf("%-12s %-5s %-28s %9.1f %-6s %-6s %s %s\n", op, dtype, shape, value, unit, of_limit,
+                   peer ? of_peer : "", peer ? peer : "");
+        fflush(stdout);
+        k->lines++;
     }
-    const double ns = (double)zt_samples_quantile(&s, 0.5);
-    zt_samples_finish(&s);
-    return ns;
-}
-
-static void print(kernels *k, const char *op, const char *dtype, const char *shape, double value, const char *unit,
-                  double peak)
-{
-    char of_limit[32] = "null";
-    if (peak > 0)
-        snprintf(of_limit, sizeof(of_limit), "%.3f", value * 1e9 / peak);
-    if (k->b->json)
-        printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
-               "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": null, \"of_peer\": null}\n",
-               op, dtype, k->d->level, k->d->threads, shape, value, unit, of_limit);
-    else
-        printf("%-12s %-5s %-28s %9.1f %-6s %s\n", op, dtype, shape, value, unit, of_limit);
-    fflush(stdout);
 }
 
 // The limit that goes with a weight type.
@@ -133,7 +135,7 @@ static double limit(const kernels *k, enum zt_type type)
 
 static const char *unit(enum zt_type type)
 {
-    return type == ZT_I8 ? "GOP/s" : "GF/s";
+    return type == ZT_I8 || type == ZT_I4 ? "GOP/s" : "GF/s";
 }
 
 static bool begin(kernels *k, work *w)
@@ -143,24 +145,78 @@ static bool begin(kernels *k, work *w)
     return k->arena.base;
 }
 
-static void call_linear(const work *w)
+static bool wanted(const kernels *k, const char *op, enum zt_type type)
 {
+    return (!k->b->op || !strcmp(k->b->op, op)) && (!k->b->dtype || !strcmp(k->b->dtype, type_name[type]));
+}
+
+static void call_linear(void *cookie)
+{
+    const work *w = cookie;
     w->d->k.linear(w->d, w->out, w->x, &w->w, &(zt_epilogue){ 0 });
+}
+
+// The product by every library that can.
+static int find_peers(const kernels *k, zt_side *side, enum zt_type type, int m, int N, int K)
+{
+    int n = 0;
+    for (int i = 0; zt_peers[i] && n < PEERS_MAX; i++) {
+        void *const p = zt_peers[i]->create(type, m, N, K, k->d->threads);
+        if (p)
+            side[n++] = (zt_side){ .name = zt_peers[i]->name(), .call = zt_peers[i]->run, .cookie = p,
+                                   .finish = zt_peers[i]->destroy };
+    }
+    return n;
 }
 
 static void bench_linear(kernels *k, enum zt_type type, int m, int N, int K)
 {
-    work w;
+    work w, w8;
     char shape[64];
-    if (!begin(k, &w))
+    zt_side side[1 + PEERS_MAX] = { { .call = call_linear, .cookie = &w },
+                                    { .name = "own w8a8", .call = call_linear, .cookie = &w8 } };
+    if (!wanted(k, "linear", type) || !begin(k, &w))
         return;
     w.x = rows(k, ZT_F32, 1, 1, m, K), w.out = rows(k, ZT_F32, 1, 1, m, N), w.w = matrix(k, type, N, K);
+    w8 = w;
+    if (type == ZT_I4)
+        w8.w = matrix(k, ZT_I8, N, K);
     snprintf(shape, sizeof(shape), "M%d N%d K%d", m, N, K);
-    print(k, "linear", type_name[type], shape, 2.0 * m * N * K / measure(call_linear, &w), unit(type), limit(k, type));
+    const int n = type == ZT_I4 ? 2 : 1 + find_peers(k, side + 1, type, m, N, K);
+    report(k, "linear", type_name[type], shape, 2.0 * m * N * K, unit(type), limit(k, type), side, n);
+    for (int i = 1; i < n; i++) {
+        if (side[i].finish)
+            side[i].finish(&side[i].cookie);
+    }
 }
 
-static void call_attention(const work *w)
+static void call_product(void *cookie)
 {
+    const work *w = cookie;
+    zt_linear_packed(w->d, w->out, &w->rows, &w->w, &(zt_epilogue){ 0 }, w->gemm, NULL);
+}
+
+// Of rows that are packed already: what libraries time.
+static void bench_product(kernels *k, enum zt_type type, int m, int N, int K)
+{
+    work w;
+    char shape[64];
+    zt_side side[1 + PEERS_MAX] = { { .call = call_product, .cookie = &w } };
+    if (!wanted(k, "product", type) || !begin(k, &w) || !(w.gemm = zt_gemm_find(k->d->level)))
+        return;
+    w.x = rows(k, ZT_F32, 1, 1, m, K), w.out = rows(k, ZT_F32, 1, 1, m, N), w.w = matrix(k, type, N, K);
+    w.rows = zt_rows_at(w.gemm, take(k, zt_rows_bytes(w.gemm, type, K, m)), type, K, m);
+    zt_linear_pack(k->d, &w.rows, w.x, w.gemm);
+    snprintf(shape, sizeof(shape), "M%d N%d K%d", m, N, K);
+    const int n = 1 + find_peers(k, side + 1, type, m, N, K);
+    report(k, "product", type_name[type], shape, 2.0 * m * N * K, unit(type), limit(k, type), side, n);
+    for (int i = 1; i < n; i++)
+        side[i].finish(&side[i].cookie);
+}
+
+static void call_attention(void *cookie)
+{
+    const work *w = cookie;
     w->d->k.attention(w->d, w->out, w->x, &w->span, 1);
 }
 
@@ -169,7 +225,7 @@ static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int
     work w;
     char shape[64];
     int slot[64];
-    if (!begin(k, &w))
+    if (!wanted(k, "attention", type) || !begin(k, &w))
         return;
     w.kv = (zt_kv){ .type = type, .H = H, .D = 64, .keys = (int)zt_round_up(m, 16), .valid = m };
     const size_t bytes = zt_kv_slot_bytes(&w.kv);
@@ -182,35 +238,56 @@ static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int
     }
     w.span = (zt_span){ .rows = m, .kv = &w.kv, .slot = slot, .n = slots };
     snprintf(shape, sizeof(shape), "q%d kv%d H%d D64", m, m * slots, H);
-    print(k, "attention", type_name[type], shape, 4.0 * m * m * slots * H * 64 / measure(call_attention, &w), "GF/s",
-          limit(k, type));
+    report(k, "attention", type_name[type], shape, 4.0 * m * m * slots * H * 64, "GF/s", limit(k, type),
+           &(zt_side){ .call = call_attention, .cookie = &w }, 1);
 }
 
-static void call_moe(const work *w)
+static void call_moe(void *cookie)
 {
+    const work *w = cookie;
     w->d->k.moe(w->d, w->out, w->x, &w->moe, &(zt_epilogue){ 0 });
 }
 
-static void bench_moe(kernels *k, enum zt_type type)
+// As many multiplications in two matrices that every row goes through.
+static void call_dense(void *cookie)
+{
+    const work *w = cookie;
+    w->d->k.linear(w->d, w->hidden, w->x, &w->w, &(zt_epilogue){ 0 });
+    w->d->k.linear(w->d, w->out, zt_tensor_columns(w->hidden, 0, w->w2.K), &w->w2, &(zt_epilogue){ 0 });
+}
+
+struct moe_shape {
+    int M, C, I, E, k, shared;      // shared: its hidden width in I
+};
+
+static void bench_moe(kernels *k, enum zt_type type, struct moe_shape s)
 {
     work w;
     char shape[64];
-    zt_matrix up[EXPERTS + 1], down[EXPERTS + 1];
-    if (!begin(k, &w))
+    zt_matrix up[EXPERTS_MAX + 1], down[EXPERTS_MAX + 1];
+    zt_side side[] = { { .call = call_moe, .cookie = &w }, { .name = "own dense", .call = call_dense, .cookie = &w } };
+    if (!wanted(k, "moe", type) || !begin(k, &w))
         return;
-    w.x = rows(k, ZT_F32, 1, 1, M, DIM), w.out = rows(k, ZT_F32, 1, 1, M, DIM);
-    for (int i = 0; i <= EXPERTS; i++)
-        up[i] = matrix(k, type, 2 * INTER, DIM), down[i] = matrix(k, type, DIM, INTER);
-    const zt_tensor gate = rows(k, ZT_F32, 1, 1, EXPERTS, DIM);
-    w.moe = (zt_moe){ .E = EXPERTS, .k = TOP_K, .score = ZT_SIGMOID, .route_scale = 1, .gate_w = gate.data, .up = up,
-                      .down = down, .shared_up = &up[EXPERTS], .shared_down = &down[EXPERTS] };
-    snprintf(shape, sizeof(shape), "M%d C%d E%d k%d+1 I%d", M, DIM, EXPERTS, TOP_K, INTER);
-    print(k, "moe", type_name[type], shape, 6.0 * M * DIM * INTER * (TOP_K + 1) / measure(call_moe, &w), unit(type),
-          limit(k, type));
+    const int active = (s.k + s.shared) * s.I;
+    w.x = rows(k, ZT_F32, 1, 1, s.M, s.C), w.out = rows(k, ZT_F32, 1, 1, s.M, s.C);
+    w.hidden = rows(k, ZT_F32, 1, 1, s.M, 2 * active);
+    w.w = matrix(k, type, 2 * active, s.C), w.w2 = matrix(k, type, s.C, active);
+    for (int i = 0; i < s.E + s.shared; i++) {
+        up[i] = matrix(k, type, 2 * s.I, s.C), down[i] = matrix(k, type, s.C, s.I);
+        if (!down[i].data)
+            return;
+    }
+    const zt_tensor gate = rows(k, ZT_F32, 1, 1, s.E, s.C);
+    w.moe = (zt_moe){ .E = s.E, .k = s.k, .score = ZT_SIGMOID, .route_scale = 1, .gate_w = gate.data, .up = up,
+                      .down = down, .shared_up = s.shared ? &up[s.E] : NULL,
+                      .shared_down = s.shared ? &down[s.E] : NULL };
+    snprintf(shape, sizeof(shape), "M%d C%d E%d k%d+%d I%d", s.M, s.C, s.E, s.k, s.shared, s.I);
+    report(k, "moe", type_name[type], shape, 6.0 * s.M * s.C * active, unit(type), limit(k, type), side, 2);
 }
 
-static void call_conv(const work *w)
+static void call_conv(void *cookie)
 {
+    const work *w = cookie;
     w->d->k.conv(w->d, w->out, w->x, w->a, (zt_tensor){ 0 }, &w->conv);
 }
 
@@ -218,16 +295,18 @@ static void bench_conv(kernels *k, enum zt_type type, int h, int width, int C, i
 {
     work w;
     char shape[64];
-    if (!begin(k, &w))
+    if (!wanted(k, "conv", type) || !begin(k, &w))
         return;
     w.x = rows(k, type, 1, h, width, C), w.out = rows(k, type, 1, h, width, N);
     w.conv = (zt_conv){ .w = matrix(k, type, N, 9 * C), .act = ZT_ACT_RELU };
     snprintf(shape, sizeof(shape), "%dx%d C%d N%d", width, h, C, N);
-    print(k, "conv", type_name[type], shape, 18.0 * h * width * C * N / measure(call_conv, &w), "GF/s", limit(k, type));
+    report(k, "conv", type_name[type], shape, 18.0 * h * width * C * N, "GF/s", limit(k, type),
+           &(zt_side){ .call = call_conv, .cookie = &w }, 1);
 }
 
-static void call_i420(const work *w)
+static void call_i420(void *cookie)
 {
+    const work *w = cookie;
     w->d->k.rgb_to_i420(w->d, w->plane, w->pitch, w->x);
 }
 
@@ -235,7 +314,7 @@ static void bench_i420(kernels *k, int width, int h)
 {
     work w;
     char shape[64];
-    if (!begin(k, &w))
+    if (!wanted(k, "rgb_to_i420", ZT_F32) || !begin(k, &w))
         return;
     w.x = rows(k, ZT_F32, 1, 3, h, width);
     for (int i = 0; i < 3; i++) {
@@ -243,7 +322,31 @@ static void bench_i420(kernels *k, int width, int h)
         w.plane[i] = take(k, (size_t)(w.pitch[i] * h));
     }
     snprintf(shape, sizeof(shape), "%dx%d", width, h);
-    print(k, "rgb_to_i420", "f32", shape, (12.0 + 1.5) * width * h / measure(call_i420, &w), "GB/s", 0);
+    report(k, "rgb_to_i420", "f32", shape, (12.0 + 1.5) * width * h, "GB/s", 0,
+           &(zt_side){ .call = call_i420, .cookie = &w }, 1);
+}
+
+static void bench_matrices(kernels *k, enum zt_type type)
+{
+    static const int rows_of[] = { 64, 144, 256, 576 };
+    static const int shapes[][2] = { { 256, 256 }, { 768, 256 }, { 1024, 256 }, { 1536, 1536 }, { 6144, 1536 }, { 1536, 6144 } };    // N, K
+    static const struct moe_shape moe[] = {
+        { 144, 256, 224, 8, 2, 1 }, { 576, 256, 224, 8, 2, 1 }, { 4680, 256, 224, 8, 2, 1 },
+        { 144, 1536, 512, 64, 8, 0 }, { 576, 1536, 512, 64, 8, 0 }, { 4680, 1536, 512, 64, 8, 0 },
+        { 144, 1536, 512, 128, 4, 0 }, { 576, 1536, 512, 128, 4, 0 }, { 4680, 1536, 512, 128, 4, 0 },
+    };
+    for (size_t i = 0; i < ZT_LEN(shapes); i++) {
+        const bool slow = type == ZT_F32 && shapes[i][0] * shapes[i][1] > 4 << 20;
+        for (size_t j = 0; j < ZT_LEN(rows_of) && !slow; j++) {
+            if (type == ZT_I8 || type == ZT_BF16)
+                bench_product(k, type, rows_of[j], shapes[i][0], shapes[i][1]);
+            bench_linear(k, type, rows_of[j], shapes[i][0], shapes[i][1]);
+        }
+    }
+    for (size_t i = 0; i < ZT_LEN(moe); i++) {
+        if (type == ZT_I8 || type == ZT_I4 || moe[i].E == 8)
+            bench_moe(k, type, moe[i]);
+    }
 }
 
 int zt_bench_kernels(zt_bench *b)
@@ -260,20 +363,18 @@ int zt_bench_kernels(zt_bench *b)
     for (int i = 0; i < ZT_PEAKS; i++)
         k.peak[i] = zt_bench_peak(k.d, (enum zt_peak)i);
 
-    const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8 };
-    for (size_t i = 0; i < ZT_LEN(types); i++) {
-        bench_linear(&k, types[i], M, 3 * DIM, DIM);
-        bench_linear(&k, types[i], M, DIM, DIM);
-        bench_linear(&k, types[i], 512, 1536, 1536);
-        bench_moe(&k, types[i]);
-    }
+    const enum zt_type types[] = { ZT_I8, ZT_I4, ZT_BF16, ZT_F32 };
+    for (size_t i = 0; i < ZT_LEN(types); i++)
+        bench_matrices(&k, types[i]);
     for (int i = 0; i < 2; i++) {
-        bench_attention(&k, types[i], M, WINDOW, HEADS);
-        bench_attention(&k, types[i], 512, 4, 12);
-        bench_conv(&k, types[i], 18, 32, 64, 64);
-        bench_conv(&k, types[i], 72, 128, 32, 32);
+        bench_attention(&k, types[2 + i], M, WINDOW, HEADS);
+        bench_attention(&k, types[2 + i], 512, 4, 12);
+        bench_conv(&k, types[2 + i], 18, 32, 64, 64);
+        bench_conv(&k, types[2 + i], 72, 128, 32, 32);
     }
     bench_i420(&k, 256, 144);
     zt_arena_finish(&k.arena);
-    return ZT_EXIT_OK;
+    if (!k.lines)
+        zt_error("--op, --dtype: there is no such measurement");
+    return k.lines ? ZT_EXIT_OK : ZT_EXIT_USAGE;
 }
