@@ -140,6 +140,14 @@ static bool read_openings(reader *r)
     return read_list(r, "openings", 1, 1 << 16, r->c->opening, ZT_MAX_GROUPS, &r->c->n_openings);
 }
 
+static bool read_trained(reader *r, const char *key)
+{
+    zt_config *const c = r->c;
+    return strcmp(key, "trained_windows") == 0
+               ? read_list(r, key, 1, 1024, c->trained_window, ZT_MAX_TRAINED, &c->n_trained_windows)
+               : read_list(r, key, 1, 16, c->trained_top_k, ZT_MAX_TRAINED, &c->n_trained_top_k);
+}
+
 static bool read_rope_grid(reader *r)
 {
     int grid[2], n;
@@ -303,6 +311,8 @@ static bool read_other(reader *r, const char *key, bool *known)
         return zt_json_bool(&r->j, &c->previous_shifts);
     if (strcmp(key, "openings") == 0)
         return read_openings(r);
+    if (strcmp(key, "trained_windows") == 0 || strcmp(key, "trained_top_k") == 0)
+        return read_trained(r, key);
     if (strcmp(key, "position_embedding") == 0)
         return zt_json_bool(&r->j, &c->position_embedding);
     if (strcmp(key, "residual") == 0)

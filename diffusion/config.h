@@ -59,6 +59,8 @@ typedef struct zt_config {
     int   chunk_frames;         // (3, as the Wan family has it; 1 with previous latents)
     int   window_frames;        // (21), sink and own frames included
     int   sink_frames;
+    int   n_trained_windows, trained_window[ZT_MAX_TRAINED];    // windows that the model was trained with, any order
+    int   n_trained_top_k, trained_top_k[ZT_MAX_TRAINED];
     int   text_len;             // (512) rows of another encoder's text, padding included
     int   n_controls;
     char  control[ZT_MAX_CONTROLS][ZT_WORD_BYTES];

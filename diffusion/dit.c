@@ -299,7 +299,9 @@ static void feed_forward(zt_dit *t, const zt_block *b, int M)
     const zt_epilogue gated = { .gate = mod + 5 * d, .gate_step = 6 * d, .row = t->work.row };
     k->layer_norm(t->d, y, x, mod + 4 * d, mod + 3 * d, 6 * d, t->work.row, t->c->eps);
     if (t->c->experts) {
-        k->moe(t->d, x, y, &b->moe, &gated);
+        zt_moe moe = b->moe;
+        moe.k = t->top_k ? t->top_k : moe.k;
+        k->moe(t->d, x, y, &moe, &gated);
         return;
     }
     const zt_tensor hidden = rows_of(t->work.hidden, M, t->c->ffn_dim);

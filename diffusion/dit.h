@@ -82,6 +82,7 @@ typedef struct zt_dit {
     // the pass in work
     zt_segment   segment[ZT_MAX_SEGMENTS];
     bool         running;
+    int          top_k;                             // experts per token; 0: the model's own
     int          segments, M, S, live;              // tokens, frames; tokens that are wanted to the end come first
 } zt_dit;
 

@@ -22,7 +22,8 @@ struct zt_model {
     zt_decoder    decoder;
     const float  *openings;             // [product of the groups' sizes][C][h][w]; NULL: none
     float        *text_rows;            // [max_tokens + 2][text_dim]
-    int           jobs;                 // of the pass in work
+    zt_dit        slice;                // the same weights with buffers of its own, for zt_model_slice()
+    int           jobs, slice_jobs;     // of the passes in work
 };
 
 // One begun frame, as it was when it was begun.
@@ -30,7 +31,7 @@ struct zt_begun {
     int64_t number;
     float   control[ZT_MAX_CONTROLS];
     int     text;                       // index into zt_state.text
-    int     window;
+    int     window, top_k;
 };
 
 struct zt_text {
@@ -48,7 +49,7 @@ struct zt_state {
 
     int             n_prompt, *prompt;  // token ids for the next frame
     float           control[ZT_MAX_CONTROLS];
-    int             window;
+    int             window, top_k;
 
     struct zt_begun now, before;
     const float    *opening;            // stands for the frames before the first one; NULL: they are missing

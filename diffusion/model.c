@@ -174,6 +174,20 @@ static void count_operations(zt_model_info *i, const zt_config *c)
     i->attention_ops = 4 * M * c->layers * d * (c->window_frames / c->chunk_frames * M);
 }
 
+// Those below `own`, the largest first.
+static int smaller(int *out, const int *list, int n, int own)
+{
+    int count = 0;
+    for (int below = own, next; ; below = next) {
+        next = 0;
+        for (int i = 0; i < n; i++)
+            next = list[i] < below ? ZT_MAX(next, list[i]) : next;
+        if (!next)
+            return count;
+        out[count++] = next;
+    }
+}
+
 static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_hash)
 {
     const zt_config *const c = &m->c;
@@ -188,6 +202,8 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
     count_operations(&m->info, c);
+    m->info.n_windows = smaller(m->info.window, c->trained_window, c->n_trained_windows, c->window_frames);
+    m->info.n_top_k = smaller(m->info.fewer_k, c->trained_top_k, c->n_trained_top_k, c->top_k);
     for (int i = 0; i < c->n_controls; i++)
         m->info.control[i] = c->control[i];
     if (c->w && c->decoder && c->text.words)
@@ -207,8 +223,11 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         precision = choose(m->d, w, precision);
         err = load(m, w, precision);
     }
-    if (!err)
+    if (!err) {
         describe(m, precision, zt_weights_hash(w));
+        m->slice = m->dit;
+        m->slice.work = (zt_work){ 0 };
+    }
     zt_weights_close(&w);
     return err;
 }
@@ -234,6 +253,7 @@ void zt_model_close(zt_model **m)
 {
     if (!*m)
         return;
+    zt_device_free((*m)->d, (*m)->slice.work.memory);
     zt_dit_finish(&(*m)->dit);
     zt_decoder_finish(&(*m)->decoder);
     zt_memory_finish(&(*m)->memory);

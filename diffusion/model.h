@@ -16,6 +16,7 @@ enum zt_precision { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, Z
 
 #define ZT_MAX_CONTROLS 16
 #define ZT_MAX_STEPS    64
+#define ZT_MAX_TRAINED  8
 
 // What a model says of itself. Strings live as long as the model.
 typedef struct zt_model_info {
@@ -25,6 +26,8 @@ typedef struct zt_model_info {
     int         steps, first_frame_steps;   // defaults
     int         dim, heads, layers, experts, top_k;
     int         window_frames, sink_frames;
+    int         n_windows, window[ZT_MAX_TRAINED];  // smaller ones that it was trained with, the largest first
+    int         n_top_k, fewer_k[ZT_MAX_TRAINED];   // numbers of experts below top_k that it was trained with, likewise
     int         n_controls;
     const char *control[ZT_MAX_CONTROLS];
     const char *default_prompt;
@@ -61,6 +64,9 @@ int  zt_model_control(const zt_model *m, const char *name);
 void zt_state_control(zt_state *s, int i, float value);     // clamped to [-1, 1]; holds until changed
 // Fewer frames of context than the model's own (quality ladder); 0: the model's own.
 void zt_state_window(zt_state *s, int frames);
+// Fewer experts per token than the model's own, from the next frame on; 0: the model's own. States of one pass must
+// agree; a frame is committed with as many as it was denoised with.
+void zt_state_top_k(zt_state *s, int k);
 
 // Begins the next model_frame: draws its noise (Philox keyed by seed and frame), reads prompt and controls. The frame
 // before it need not be committed yet: then the next pass must be ZT_COMMIT_DENOISE. Returns its number.
@@ -91,6 +97,9 @@ typedef struct zt_job {
 // model; its states live until it ends. 0 or -ENOMEM (nothing moved). A kernel that lacks memory shows at
 // zt_device_sync().
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
+// The same, on buffers of its own: such a pass may be in work, between blocks, while zt_model_pass() runs others.
+// From block 0 begins a new one and forgets one that was not ended.
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to);
 
 // The latest x0 becomes the picture: the decoder advances by one frame. rgb f32 [1, 3, H, W] in [-1, 1].
 void zt_state_decode(zt_state *s, zt_tensor rgb);

@@ -154,6 +154,11 @@ void zt_state_window(zt_state *s, int frames)
     s->window = frames;
 }
 
+void zt_state_top_k(zt_state *s, int k)
+{
+    s->top_k = k > 0 && k < s->m->c.top_k ? k : 0;
+}
+
 // The keys and values of the prompt, in the set that the frame before does not use.
 static int text_for(zt_state *s, int current)
 {
@@ -198,6 +203,7 @@ uint64_t zt_state_begin(zt_state *s)
     s->now.number = (int64_t)s->begun++;
     memcpy(s->now.control, s->control, sizeof(s->control));
     s->now.window = s->window > 0 ? s->window : c->window_frames;
+    s->now.top_k = s->top_k;
     s->now.text = text_for(s, s->now.text);
     s->step = 0;
     if (s->now.number == 0)
@@ -234,13 +240,15 @@ static zt_segment segment(zt_state *s, int i, const struct zt_begun *f, const zt
                          .text = s->text[f->text].cache.kv, .slot = s->slot[i], .slots = slots, .commit = i == 0 };
 }
 
-static int begin_pass(zt_model *m, const zt_job *job, int n)
+static int begin_pass(zt_model *m, zt_dit *dit, const zt_job *job, int n)
 {
     zt_segment segments[ZT_MAX_SEGMENTS];
     int count = 0;
+    dit->top_k = job[0].s->now.top_k;
     for (int i = 0; i < n; i++) {
         zt_state *const s = job[i].s;
-        assert(s->m == m && s->begun > 0);
+        assert(s->m == m && s->begun > 0 && s->now.top_k == dit->top_k);
+        assert(job[i].pass != ZT_COMMIT_DENOISE || s->before.top_k == dit->top_k);
         if (job[i].pass == ZT_COMMIT) {
             assert(s->estimated == s->now.number + 1);
             segments[count++] = segment(s, 0, &s->now, &job[i]);
@@ -254,8 +262,7 @@ static int begin_pass(zt_model *m, const zt_job *job, int n)
         }
         segments[count++] = segment(s, 1, &s->now, &job[i]);
     }
-    m->jobs = n;
-    return zt_dit_begin(&m->dit, segments, count);
+    return zt_dit_begin(dit, segments, count);
 }
 
 // x0 = x - sigma v; x moves on to t_next.
@@ -280,19 +287,20 @@ static void step(zt_state *s, const zt_job *job)
     s->estimated = s->now.number + 1;
 }
 
-int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
+static int run_pass(zt_model *m, zt_dit *dit, int *jobs, const zt_job *job, int n, int from, int to)
 {
     assert(n >= 1 && n <= ZT_MAX_JOBS);
     if (from == 0) {
-        const int err = begin_pass(m, job, n);
+        const int err = begin_pass(m, dit, job, n);
         if (err < 0)
             return err;
+        *jobs = n;
     }
-    assert(n == m->jobs);
-    zt_dit_blocks(&m->dit, from, to);
+    assert(n == *jobs);
+    zt_dit_blocks(dit, from, to);
     if (to < m->c.layers)
         return 0;
-    zt_dit_end(&m->dit);
+    zt_dit_end(dit);
     for (int i = 0; i < n; i++) {
         zt_state *const s = job[i].s;
         if (job[i].pass != ZT_DENOISE)
@@ -301,6 +309,18 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
             step(s, &job[i]);
     }
     return 0;
+}
+
+int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    return run_pass(m, &m->dit, &m->jobs, job, n, from, to);
+}
+
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    if (from == 0)
+        m->slice.running = false;
+    return run_pass(m, &m->slice, &m->slice_jobs, job, n, from, to);
 }
 
 void zt_state_decode(zt_state *s, zt_tensor rgb)

@@ -252,6 +252,55 @@ static void slices_equal_whole_passes(void **state)
     zt_device_close(&d);
 }
 
+// A pass on the buffers of its own waits between its blocks while others run, and may be forgotten.
+static void a_slice_waits_for_whole_passes(void **state)
+{
+    zt_device *d = open_device(NULL, 2);
+    zt_model *m = open_model(d, int8_model, ZT_PRECISION_DEFAULT);
+    zt_state *a = new_state(m, 1), *b = new_state(m, 1), *other = new_state(m, 2), *alone = new_state(m, 2);
+    make_frame(m, a, 1, true);
+    for (int i = 0; i < 3; i++)
+        make_frame(m, alone, 2, true);
+    zt_state_begin(b);
+    const zt_job job = { b, ZT_DENOISE, 1000, 0 };
+    assert_int_equal(zt_model_slice(m, &job, 1, 0, 1), 0);
+    assert_int_equal(zt_model_slice(m, &job, 1, 0, 1), 0);      // begun again: the first is forgotten
+    for (int i = 0; i < 3; i++)
+        make_frame(m, other, 2, true);
+    assert_int_equal(zt_model_slice(m, &job, 1, 1, 2), 0);
+    assert_int_equal(hash_x0(a), hash_x0(b));
+    assert_int_equal(hash_x0(alone), hash_x0(other));
+    zt_state_destroy(&a);
+    zt_state_destroy(&b);
+    zt_state_destroy(&other);
+    zt_state_destroy(&alone);
+    zt_model_close(&m);
+    zt_device_close(&d);
+}
+
+static void fewer_experts_hold_for_whole_frames(void **state)
+{
+    zt_device *d = open_device(NULL, 1);
+    zt_model *m = open_model(d, int8_model, ZT_PRECISION_DEFAULT);
+    zt_state *own = new_state(m, 1), *same = new_state(m, 1), *fewer = new_state(m, 1);
+    zt_state_top_k(same, zt_model_get_info(m)->top_k);
+    make_frame(m, own, 2, true);
+    make_frame(m, same, 2, true);
+    make_frame(m, fewer, 2, true);
+    assert_int_equal(hash_x0(own), hash_x0(fewer));
+    zt_state_top_k(fewer, 1);
+    make_frame(m, own, 2, true);
+    make_frame(m, same, 2, false);
+    make_frame(m, fewer, 2, false);                     // the frame before is committed first, with all of them
+    assert_int_equal(hash_x0(own), hash_x0(same));
+    assert_int_not_equal(hash_x0(own), hash_x0(fewer));
+    zt_state_destroy(&own);
+    zt_state_destroy(&same);
+    zt_state_destroy(&fewer);
+    zt_model_close(&m);
+    zt_device_close(&d);
+}
+
 static void seeds_decide_the_frames(void **state)
 {
     zt_device *d = open_device(NULL, 1);
@@ -461,6 +510,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(merged_commit_equals_commit_then_denoise),
         cmocka_unit_test(one_and_two_threads_give_the_same_bits),
         cmocka_unit_test(slices_equal_whole_passes),
+        cmocka_unit_test(a_slice_waits_for_whole_passes),
+        cmocka_unit_test(fewer_experts_hold_for_whole_frames),
         cmocka_unit_test(seeds_decide_the_frames),
         cmocka_unit_test(a_smaller_window_equals_a_model_of_that_window),
         cmocka_unit_test(levels_and_precisions_agree),
