@@ -113,7 +113,9 @@ char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
     head(f, "zoetrope_viewers", "gauge", "Viewers that are playing.");
     fprintf(f, "zoetrope_viewers %d\n", t->viewers);
     head(f, "zoetrope_quality_changes_total", "counter", "Times the number of steps was changed.");
-    fprintf(f, "zoetrope_quality_changes_total{reason=\"steps\"} %llu\n", (unsigned long long)m->quality_changes);
+    for (int i = 0; i < ZT_CHANGES; i++)
+        fprintf(f, "zoetrope_quality_changes_total{reason=\"%s\"} %llu\n", zt_change_name[i],
+                (unsigned long long)m->changes[i]);
     process(f);
     const int failed = ferror(f);
     if (fclose(f) || failed) {

@@ -31,9 +31,25 @@ typedef struct zt_event {
 } zt_event;
 
 #define ZT_PROMPT_BYTES 65536           // a prompt has at most so many
+#define ZT_ENGINE_MODELS 8
+
+// How a model_frame was made, for making it again: of a session's log.
+typedef struct zt_script {
+    int   n;                            // passes, 1..ZT_MAX_STEPS
+    float t[ZT_MAX_STEPS + 1];          // pass i goes from t[i] to t[i + 1]
+    int   window, top_k;                // 0: the model's own
+} zt_script;
+
+// Why a session was refused.
+typedef struct zt_refused {
+    enum zt_refusal reason;
+    int  retry_s;                       // ask again after so many seconds: the earliest end of a lease, 5..60
+    char text[160];                     // one sentence with the numbers
+} zt_refused;
 
 // Zero means the default in parentheses.
 typedef struct zt_session_params {
+    zt_model    *model;         // one of the engine's (the first)
     const char  *prompt;        // UTF-8, copied (the model's default prompt)
     const zt_event *event;      // in the order of their frames; copied with its prompts (none)
     int          events;
@@ -47,6 +63,12 @@ typedef struct zt_session_params {
     uint64_t     frames;        // then stop (0: never)
     bool         offline;       // no deadlines: every frame, all steps_max, after live sessions
     bool         unpaced;       // live rules but slots are due as fast as they are made (benchmarks)
+    bool         keep_rate;     // never at half of fps, however high the load
+    zt_refused  *refused;       // admission decides, and says why not here (every session is taken, budgets judged later)
+    int64_t      lease;         // monotonic ns when it ends unless renewed: what a refused one is told (unknown)
+    const char  *log;           // file that it is written down in, replaced when it exists (none)
+    const zt_script *script;    // the first frames are made just so; offline only; borrowed while it lives (none)
+    uint64_t     scripted;      // how many
     int          pool;          // frames that consumers may hold at once (8)
     zt_frame_fn *on_frame;      // required
     zt_stage_fn *on_stage;      // (none)
@@ -59,15 +81,29 @@ int  zt_prompt_check(const char *text);
 // Borrows both; they belong to the engine's thread from here on.
 int  zt_engine_create(zt_engine **out, zt_device *d, zt_model *m);
 void zt_engine_destroy(zt_engine **e);      // after its sessions; takes NULL inside
+// One more model of the same device, for zt_session_params.model; borrowed likewise. From any thread but the engine's.
+// 0 or -EAGAIN: ZT_ENGINE_MODELS are there.
+int  zt_engine_add_model(zt_engine *e, zt_model *m);
+// Remembers what work costs in `folder`, which exists: reads at once, writes in zt_engine_destroy(). Before the first
+// session. A file that is missing, broken or of another machine is as good as none. 0 or -EINVAL: the name is too long.
+int  zt_engine_remember(zt_engine *e, const char *folder);
+// Would zt_session_create() take it? 0, -EBUSY (*out says why not) or -EINVAL. From any thread but the engine's.
+int  zt_engine_admit(zt_engine *e, const zt_session_params *p, zt_refused *out);
+// What the engine did in the last ten seconds, as a Chrome trace (chrome://tracing, Perfetto). Allocates; the caller
+// frees. NULL: no memory. From any thread.
+char *zt_engine_trace(zt_engine *e, size_t *bytes);
+// Times that five slots or more were missed within a second: a trace taken then shows why. From any thread.
+uint64_t zt_engine_alarms(zt_engine *e);
 // Counters of all sessions, past ones too. From any thread.
 void zt_engine_metrics(zt_engine *e, zt_metrics *out);
 
 // From any thread but the engine's. 0, -EINVAL (a parameter is out of range: logged), -EAGAIN (too many sessions),
-// -ENOTSUP (the model makes several pictures per pass), -ENOMEM. *out is written before the first on_frame.
+// -EBUSY (admission: p->refused says why), another -errno of opening p->log (logged), -ENOTSUP (the model makes several pictures per pass), -ENOMEM. *out is written before the first on_frame.
 int  zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p);
 // on_frame is never called after it returns. From any thread but the engine's.
 void zt_session_destroy(zt_session **s);
 int  zt_session_wait(zt_session *s);        // until `frames` are made, it was stopped, or it failed: 0 or -errno
+void zt_session_lease(zt_session *s, int64_t until);    // params.lease anew; from any thread
 void zt_session_stop(zt_session *s);        // finish the frame in work, then be done; any thread, async-signal-safe
 bool zt_session_done(zt_session *s);        // zt_session_wait() would return at once; from any thread
 

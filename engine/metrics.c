@@ -7,6 +7,9 @@
 #define MS INT64_C(1000000)
 
 const char *const zt_outcome_name[ZT_OUTCOMES] = { "on_time", "degraded", "late", "repeated", "dropped" };
+const char *const zt_change_name[ZT_CHANGES] = { "steps", "window", "top_k", "rate" };
+const char *const zt_refusal_name[ZT_REFUSALS] = { "admitted", "load", "budget", "memory", "sessions" };
+const char *const zt_busy_name[ZT_BUSY] = { "live", "offline", "idle" };
 const char *const zt_stage_name[ZT_STAGES] = { "text", "denoise", "decode", "convert", "encode" };
 
 const int64_t zt_bucket_bound[ZT_BUCKETS] = {
@@ -41,7 +44,8 @@ void zt_metrics_merge(zt_metrics *m, const zt_metrics *more)
     zt_histogram_merge(&m->latency, &more->latency);
     zt_histogram_merge(&m->prompt_to_frame, &more->prompt_to_frame);
     zt_histogram_merge(&m->first_frame, &more->first_frame);
-    m->quality_changes += more->quality_changes;
+    for (int i = 0; i < ZT_CHANGES; i++)
+        m->changes[i] += more->changes[i];
     m->sessions += more->sessions;
 }
 

@@ -9,9 +9,15 @@ extern "C" {
 #endif
 
 enum zt_outcome { ZT_ON_TIME, ZT_DEGRADED, ZT_LATE, ZT_REPEATED, ZT_DROPPED, ZT_OUTCOMES };
+enum zt_change  { ZT_CHANGE_STEPS, ZT_CHANGE_WINDOW, ZT_CHANGE_TOP_K, ZT_CHANGE_RATE, ZT_CHANGES };
+enum zt_refusal { ZT_ADMITTED, ZT_REFUSED_LOAD, ZT_REFUSED_BUDGET, ZT_REFUSED_MEMORY, ZT_REFUSED_SESSIONS, ZT_REFUSALS };
+enum zt_busy    { ZT_BUSY_LIVE, ZT_BUSY_OFFLINE, ZT_BUSY_IDLE, ZT_BUSY };
 enum zt_stage   { ZT_TEXT, ZT_DENOISE_STAGE, ZT_DECODE, ZT_CONVERT, ZT_ENCODE, ZT_STAGES };
 
 extern const char *const zt_outcome_name[ZT_OUTCOMES];      // "on_time", …
+extern const char *const zt_change_name[ZT_CHANGES];        // "steps", "window", "top_k", "rate"
+extern const char *const zt_refusal_name[ZT_REFUSALS];      // "admitted", "load", "budget", "memory", "sessions"
+extern const char *const zt_busy_name[ZT_BUSY];             // "live", "offline", "idle"
 extern const char *const zt_stage_name[ZT_STAGES];          // "text", "denoise", "decode", "convert", "encode"
 
 // Upper bounds in ns of the histograms' buckets, the last is infinite.
@@ -30,7 +36,13 @@ typedef struct zt_metrics {
     zt_histogram latency;               // sampled -> packet handed over
     zt_histogram prompt_to_frame;       // prompt given -> packet of the first frame that used it
     zt_histogram first_frame;           // session created -> packet of its first picture
-    uint64_t     quality_changes;       // steps planned below or back to the target
+    zt_histogram slice_wait;            // live work ready while an offline slice ran, until that ended
+    uint64_t     changes[ZT_CHANGES];   // rungs of the quality ladder given up or taken back
+    uint64_t     refused[ZT_REFUSALS];  // sessions
+    // The cost model: passes whose cost was predicted, those longer than 99 of 100 should be; ns predicted, ns off
+    uint64_t     cost_passes, cost_over;
+    int64_t      cost_predicted, cost_error;
+    int64_t      busy[ZT_BUSY];         // ns of the engine's thread
     int          sessions;
 } zt_metrics;
 

@@ -19,9 +19,10 @@ extern "C" {
 enum zt_pacing {
     ZT_LIVE,        // slot k is due at T0 + k * period, T0 being the hand-over of slot 0
     ZT_UNPACED,     // the order of live work, due whenever it is made
-    ZT_OFFLINE,     // no deadlines, after all live work
+    ZT_OFFLINE,     // no deadlines, after all live work, in slices
 };
 
+// Zero means the default in parentheses.
 typedef struct zt_pace {
     enum zt_pacing pacing;
     int64_t        period;          // ns, > 0
@@ -31,6 +32,15 @@ typedef struct zt_pace {
     int            steps_max;       // >= steps_min: the target
     int            first_steps;     // of the first model_frame, >= 1
     uint64_t       frames;          // model_frames to make; 0: until zt_sched_finish()
+    // What its passes are
+    int            model;           // a batch never mixes models
+    int            tokens;          // of a model_frame (1)
+    int            layers;          // blocks of a pass, between which offline passes stop (1)
+    int            window;          // frames that a frame attends to, its own included (1)
+    // Rungs of the quality ladder below fewer steps, in this order: smaller windows, fewer experts, half the rate
+    int            windows, smaller[ZT_MAX_TRAINED];    // (none)
+    int            top_ks, fewer[ZT_MAX_TRAINED];       // (none)
+    bool           keep_rate;       // never at half the rate
 } zt_pace;
 
 enum zt_action {
@@ -42,21 +52,25 @@ enum zt_action {
 typedef struct zt_todo {
     int            id;          // the session's
     enum zt_action action;
-    enum zt_pass   pass;        // ZT_DO_PASS only, and so are the next four
+    enum zt_pass   pass;        // ZT_DO_PASS only, and so are the next eight
     bool           begin;       // the first pass of a model_frame: read the mailboxes, begin the frame
     bool           replan;      // fewer passes are left than planned: make a new time list from the present time
     int            step;        // of this frame, from 0; ZT_COMMIT: unused
     int            left;        // passes to run, this one included
+    int            from, to;    // blocks; all of them unless the session is offline
+    int            window;      // frames, with `begin`; 0: the model's own
+    int            top_k;       // experts, with `begin`; 0: the model's own
     int            steps;       // ZT_DO_SHOW: spent on this picture
     uint64_t       index;       // slot
+    int64_t        pts;         // of the slot, ns since slot 0
     int64_t        due;         // of the slot, monotonic ns; 0 unless live (slot 0: predicted)
 } zt_todo;
 
 // A slot that has been shown: decided once, counted when it is due.
 struct zt_flight {
     uint64_t        index;
-    int64_t         made;
-    int             steps, target;
+    int64_t         pts, made;
+    bool            full;           // at least the target steps, no rung down
     bool            decided;
     enum zt_outcome outcome;
 };
@@ -64,9 +78,12 @@ struct zt_flight {
 struct zt_lane {
     bool     used;
     zt_pace  pace;
-    int64_t  added, served;     // when it came; when it last got something done
+    int64_t  added, served;     // when it came; when its last new picture was made
     int64_t  epoch;             // T0: predicted when slot 0 is made, exact when it is delivered
     bool     exact;             // a packet has been delivered: T0 moves no more
+    bool     slow;              // at half the rate, from slot `base` on
+    uint64_t base;
+    int64_t  base_pts;
 
     uint64_t next;              // slot of the model_frame in work, or of the one to begin
     uint64_t begun;             // model_frames
@@ -76,22 +93,36 @@ struct zt_lane {
     bool     uncommitted;       // the last frame is not in the cache yet
     bool     late;              // was due, and is expected within half a period
     int      step, left;        // done, to do
+    int64_t  held;              // nothing before then
+
+    int      block;             // offline: blocks of the pass in work that are done; 0: none is in work
+    zt_todo  sliced;            // that pass
+    int64_t  spent;             // ns on it
 
     int      steps;             // planned for now: rises by one per second of headroom, falls at once
     int64_t  tight;             // when there was last no headroom
+    int      rung, strain;      // down the ladder; frames that did not fit, less those that did
+    int      frame_rung;        // of the frame in work
+    int64_t  strained;          // when a frame last did not fit
     zt_cost  show, encode;      // decode + convert; made -> delivered
 
     struct zt_flight flight[ZT_SCHED_FLIGHT];
     int      first, flying;
 
     uint64_t outcome[ZT_OUTCOMES];
-    uint64_t changes;           // of `steps`
+    uint64_t changes[ZT_CHANGES];
+    struct { uint64_t index; enum zt_outcome outcome; } decided[ZT_SCHED_FLIGHT];   // the last slots counted
+    uint64_t decisions;         // ever
 };
 
 // Zeroed is empty and valid.
 typedef struct zt_sched {
     struct zt_lane lane[ZT_SCHED_SESSIONS];
-    zt_cost        pass[2 * ZT_MAX_JOBS + 1];   // by segments in the batch; ZT_COMMIT_DENOISE has two
+    zt_costs       costs;
+    bool           slow;            // live sessions run at half their rate
+    int64_t        slow_since;
+    int            threads;         // of the device, for admission: encoding takes one of them (1)
+    zt_histogram   wait;            // how long a live session that had something to do waited for an offline slice
 } zt_sched;
 
 // Its id >= 0, or -EAGAIN: all lanes are taken.
@@ -106,6 +137,10 @@ bool zt_sched_finished(const zt_sched *s, int id);              // all is made t
 int  zt_sched_next(zt_sched *s, int64_t now, zt_todo *todo, int max, int64_t *wake);
 // They are done: started, ended. A show is reported before its picture is handed on.
 void zt_sched_done(zt_sched *s, const zt_todo *todo, int n, int64_t started, int64_t ended);
+// A show could not be done now: it is asked for again, not before `until`.
+void zt_sched_put_back(zt_sched *s, const zt_todo *t, int64_t until);
+// Offline: the frame that was just begun takes n passes.
+void zt_sched_passes(zt_sched *s, int id, int n);
 // The picture of a show or repeat could not be handed on: dropped.
 void zt_sched_lost(zt_sched *s, int id, uint64_t index);
 // The packet of a slot was handed to the transports: decides its outcome. Shown slots before it had none: dropped.
@@ -113,6 +148,20 @@ void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now);
 
 // ns that a frame takes at least at `steps` from its first pass to its packet, by all that was measured.
 int64_t zt_sched_least(const zt_sched *s, int id, int steps);
+// ns that the passes of these todos take together, by 99 of 100.
+int64_t zt_sched_batch_cost(const zt_sched *s, const zt_todo *todo, int n);
+// ns that a session still needs, alone, until the packet of its slot, at the fewest steps it accepts, by 99 of 100.
+int64_t zt_sched_rest(const zt_sched *s, int id);
+
+// ---- admission
+
+#define ZT_ADMIT_LOAD 0.85      // of the machine may be promised
+
+// Share of the machine that live sessions need at the fewest steps they accept, by the mean.
+double zt_sched_load(const zt_sched *s);
+double zt_sched_load_of(const zt_sched *s, const zt_pace *p);       // what one more like this would add
+// Can it be served on time beside those that are? Memory is not looked at.
+enum zt_refusal zt_sched_admit(const zt_sched *s, const zt_pace *p);
 
 #ifdef __cplusplus
 }

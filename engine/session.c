@@ -11,69 +11,6 @@
 #include "base/log.h"
 #include "engine/internal.h"
 
-int zt_prompt_check(const char *text)
-{
-    const size_t bytes = strnlen(text, ZT_PROMPT_BYTES + 1);
-    if (bytes > ZT_PROMPT_BYTES) {
-        zt_error("prompt: longer than %d bytes", ZT_PROMPT_BYTES);
-        return -EINVAL;
-    }
-    if (strspn(text, " \t\r\n") == bytes) {
-        zt_error("prompt: empty");
-        return -EINVAL;
-    }
-    for (const char *s = text; *s;) {
-        const int n = zt_utf8_length(s, 4);
-        if (!n) {
-            zt_error("prompt: byte %td is not UTF-8", s - text);
-            return -EINVAL;
-        }
-        s += n;
-    }
-    return 0;
-}
-
-static int in_range(const char *name, int64_t value, int64_t min, int64_t max)
-{
-    if (value >= min && value <= max)
-        return 0;
-    zt_error("session: %s is %lld, not in %lld..%lld", name, (long long)value, (long long)min, (long long)max);
-    return -EINVAL;
-}
-
-// Defaults filled in, limits checked.
-static int settle_params(const zt_model_info *info, zt_session_params *p)
-{
-    int err = p->prompt ? zt_prompt_check(p->prompt) : 0;
-    p->w = p->w ? p->w : info->w;
-    p->h = p->h ? p->h : info->h;
-    p->fps = p->fps ? p->fps : info->fps;
-    p->steps_min = p->steps_min ? p->steps_min : 1;
-    p->steps_max = p->steps_max ? p->steps_max : ZT_MAX(info->steps, p->steps_min);
-    p->first_steps = p->first_steps ? p->first_steps : ZT_MAX(info->first_frame_steps, 1);
-    p->pool = p->pool ? p->pool : 8;
-    if (!err)
-        err = in_range("fps", p->fps, 1, 60);
-    if (!err)
-        err = in_range("steps", p->steps_max, 1, ZT_MAX_STEPS);
-    if (!err)
-        err = in_range("steps_min", p->steps_min, 1, p->steps_max);
-    if (!err)
-        err = in_range("first_steps", p->first_steps, 1, ZT_MAX_STEPS);
-    if (!err)
-        err = in_range("pool", p->pool, 1, 64);
-    if (!err && !p->budget)
-        p->budget = 2 * (ZT_S / p->fps);
-    if (!err)
-        err = in_range("budget_ns", p->budget, 1, 60 * ZT_S);
-    for (int i = 0; i < p->events && !err; i++)
-        err = p->event[i].prompt ? zt_prompt_check(p->event[i].prompt) : 0;
-    if (err || info->chunk_frames <= 1)
-        return err;
-    zt_error("session: models that make %d pictures at once are not supported yet", info->chunk_frames);
-    return -ENOTSUP;
-}
-
 static int copy_events(zt_session *s, const zt_session_params *p)
 {
     if (!p->events)
@@ -98,8 +35,15 @@ static void free_session(zt_session *s)
     for (int i = 0; i < s->events; i++)
         free((char *)s->event[i].prompt);
     free(s->event);
+    zt_record_close(&s->record);
     zt_frame_pool_destroy(&s->pool);
     zt_free(s);
+}
+
+static int open_record(zt_session *s, const char *path)
+{
+    const zt_record_head head = { zt_model_get_info(s->model), s->engine->device->level, s->seed, s->w, s->h, s->fps };
+    return zt_record_open(&s->record, path, &head);
 }
 
 static int make_session(zt_session **out, zt_engine *e, const zt_session_params *p)
@@ -110,15 +54,21 @@ static int make_session(zt_session **out, zt_engine *e, const zt_session_params 
     s->engine = e;
     s->created = zt_now();
     s->id = -1;
+    s->model = p->model;
     s->w = p->w, s->h = p->h, s->fps = p->fps, s->seed = p->seed;
     s->on_frame = p->on_frame, s->on_stage = p->on_stage, s->cookie = p->cookie;
-    s->pace = (zt_pace){ p->offline ? ZT_OFFLINE : p->unpaced ? ZT_UNPACED : ZT_LIVE, ZT_S / p->fps, p->budget, 1,
-                         p->steps_min, p->steps_max, p->first_steps, p->frames };
+    s->script = p->script, s->scripted = p->scripted;
+    s->refused = p->refused, s->lease = p->lease;
+    s->pace = zt_params_pace(e, p);
     if (p->prompt)
         strcpy(s->text, p->prompt);
     int err = copy_events(s, p);
     if (!err)
         err = zt_frame_pool_create(&s->pool, p->w, p->h, p->pool + 2);     // one being filled, one to repeat
+    if (err < 0)
+        zt_error("session: no memory");
+    if (!err && p->log)
+        err = open_record(s, p->log);
     if (err < 0) {
         free_session(s);
         return err;
@@ -131,15 +81,17 @@ int zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p
 {
     assert(params->on_frame);
     zt_session_params p = *params;
-    int err = settle_params(zt_model_get_info(e->model), &p);
+    pthread_mutex_lock(&e->lock);
+    int err = zt_params_settle(e, &p);
+    pthread_mutex_unlock(&e->lock);
+    if (!err && p.refused)              // most who come in vain need not be made first; the last word is said under way
+        err = zt_engine_admit(e, &p, p.refused);
     if (err < 0)
         return err;
     zt_session *s = NULL;
     err = make_session(&s, e, &p);
-    if (err < 0) {
-        zt_error("session: no memory");
+    if (err < 0)
         return err;
-    }
     s->out = out;
 
     pthread_mutex_lock(&e->lock);
@@ -193,6 +145,13 @@ bool zt_session_done(zt_session *s)
     return done;
 }
 
+void zt_session_lease(zt_session *s, int64_t until)
+{
+    pthread_mutex_lock(&s->engine->lock);
+    s->lease = until;
+    pthread_mutex_unlock(&s->engine->lock);
+}
+
 void zt_session_stop(zt_session *s)
 {
     __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
@@ -213,7 +172,7 @@ int zt_session_prompt(zt_session *s, const char *text)
 
 int zt_session_control(zt_session *s, int control, float value)
 {
-    if (control < 0 || control >= zt_model_get_info(s->engine->model)->n_controls || !isfinite(value)) {
+    if (control < 0 || control >= zt_model_get_info(s->model)->n_controls || !isfinite(value)) {
         zt_error("session: control %d cannot be %g", control, (double)value);
         return -EINVAL;
     }
@@ -252,6 +211,7 @@ void zt_session_delivered(zt_session *s, uint64_t index, int64_t now)
     }
     if (s->id >= 0) {
         zt_sched_delivered(&e->sched, s->id, index, now);
+        zt_session_look(s);
         pthread_cond_signal(&e->work);
     }
     pthread_mutex_unlock(&e->lock);
@@ -267,7 +227,8 @@ static void add_metrics(const zt_session *s, zt_metrics *out)
     const struct zt_lane *c = &s->engine->sched.lane[s->id];
     for (int i = 0; i < ZT_OUTCOMES; i++)
         out->outcome[i] += c->outcome[i];
-    out->quality_changes += c->changes;
+    for (int i = 0; i < ZT_CHANGES; i++)
+        out->changes[i] += c->changes[i];
 }
 
 void zt_session_metrics(zt_session *s, zt_metrics *out)
@@ -288,5 +249,9 @@ void zt_engine_metrics(zt_engine *e, zt_metrics *out)
         if (e->laneless[i])
             add_metrics(e->laneless[i], out);
     }
+    const zt_costs *c = &e->sched.costs;
+    out->cost_passes = c->passes, out->cost_over = c->over;
+    out->cost_predicted = c->predicted, out->cost_error = c->error;
+    out->slice_wait = e->sched.wait;
     pthread_mutex_unlock(&e->lock);
 }

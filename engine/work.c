@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Carries out what the scheduler decided: passes, pictures, repeats. The engine's thread only.
+// Pictures and repeats: decode, convert, hand on. The engine's thread only.
 #include <errno.h>
 #include <string.h>
 
@@ -7,13 +7,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/probes.h"
 
 #define FRAMES_TO_JUDGE 4       // before a budget is called too small
 
 int zt_work_setup(zt_session *s)
 {
     zt_device *d = s->engine->device;
-    int err = zt_state_create(&s->state, s->engine->model, s->w, s->h, s->seed);
+    int err = zt_state_create(&s->state, s->model, s->w, s->h, s->seed);
     if (err < 0)
         return err;
     void *rgb = zt_device_alloc(d, (size_t)3 * (size_t)s->h * (size_t)s->w * sizeof(float));
@@ -34,7 +35,7 @@ void zt_work_teardown(zt_session *s)
     zt_frame_unref(&s->last);
 }
 
-static void measured(zt_session *s, enum zt_stage stage, int64_t ns)
+void zt_work_measured(zt_session *s, enum zt_stage stage, int64_t ns)
 {
     pthread_mutex_lock(&s->engine->lock);
     zt_histogram_add(&s->metrics.stage[stage], ns);
@@ -43,119 +44,11 @@ static void measured(zt_session *s, enum zt_stage stage, int64_t ns)
         s->on_stage(s->cookie, stage, ns);
 }
 
-// Controls at once, the prompt into s->text. True when the prompt is new.
-static bool read_mail(zt_session *s)
-{
-    zt_engine *e = s->engine;
-    pthread_mutex_lock(&e->lock);
-    const bool mailed = s->mailed;
-    if (mailed)
-        strcpy(s->text, s->mail);
-    s->prompted = mailed ? s->mailed_at : 0;
-    s->mailed = false;
-    for (int i = 0; i < ZT_MAX_CONTROLS; i++)
-        if (s->control_set >> i & 1)
-            zt_state_control(s->state, i, s->control[i]);
-    s->control_set = 0;
-    pthread_mutex_unlock(&e->lock);
-    return mailed;
-}
-
-// Events come after mail: a file says exactly what frame k is.
-static bool read_events(zt_session *s, uint64_t frame)
-{
-    bool prompt = false;
-    for (; s->next_event < s->events && s->event[s->next_event].frame <= frame; s->next_event++) {
-        const zt_event *v = &s->event[s->next_event];
-        for (int i = 0; i < ZT_MAX_CONTROLS; i++)
-            if (v->set >> i & 1)
-                zt_state_control(s->state, i, v->control[i]);
-        if (!v->prompt)
-            continue;
-        strcpy(s->text, v->prompt);
-        prompt = true;
-    }
-    return prompt;
-}
-
-static void new_prompt(zt_session *s)
-{
-    char ignored[ZT_IGNORED_BYTES] = "";
-    const int known = zt_state_prompt(s->state, s->text, ignored, sizeof(ignored));
-    pthread_mutex_lock(&s->engine->lock);
-    s->known = known;
-    memcpy(s->ignored, ignored, sizeof(ignored));
-    pthread_mutex_unlock(&s->engine->lock);
-}
-
-static void begin(zt_session *s, const zt_todo *t)
-{
-    const int64_t started = zt_now();
-    s->sampled = started;
-    s->denoise = 0;
-    bool prompt = read_mail(s);
-    prompt |= read_events(s, zt_state_frame(s->state));
-    if (prompt)
-        new_prompt(s);
-    const bool first = !zt_state_frame(s->state);
-    s->model_frame = zt_state_begin(s->state);
-    zt_model_steps(s->engine->model, t->left, s->t);
-    if (prompt || first)
-        measured(s, ZT_TEXT, zt_now() - started);
-}
-
-static zt_job job_of(zt_session *s, const zt_todo *t)
-{
-    if (t->pass == ZT_COMMIT)
-        return (zt_job){ s->state, ZT_COMMIT, 0, 0 };
-    if (t->begin)
-        begin(s, t);
-    if (t->replan)
-        zt_model_steps_from(s->engine->model, s->t[t->step], t->left, s->t + t->step);
-    return (zt_job){ s->state, t->pass, s->t[t->step], t->left > 1 ? s->t[t->step + 1] : 0 };
-}
-
-static void do_passes(zt_engine *e, const zt_todo *todo, int n)
-{
-    zt_job job[ZT_MAX_JOBS];
-    for (int i = 0; i < n; i++)
-        job[i] = job_of(e->session[todo[i].id], &todo[i]);
-
-    const int64_t started = zt_now();
-    int err = zt_model_pass(e->model, job, n, 0, zt_model_get_info(e->model)->layers);
-    if (!err)
-        err = zt_device_sync(e->device);
-    const int64_t ended = zt_now();
-
-    pthread_mutex_lock(&e->lock);
-    zt_sched_done(&e->sched, todo, n, started, ended);
-    for (int i = 0; i < n; i++) {
-        zt_session *s = e->session[todo[i].id];
-        s->denoise += ended - started;
-        if (err < 0) {
-            zt_error("session: a pass failed (%s)", strerror(-err));
-            zt_session_fail(s, err);
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-}
-
-// A consumer without deadlines is waited for; a live one that holds every frame loses this picture.
-static zt_frame *free_frame(zt_session *s)
-{
-    zt_frame *f = zt_frame_get(s->pool);
-    while (!f && s->pace.pacing != ZT_LIVE) {
-        zt_sleep_until(zt_now() + ZT_MS);
-        f = zt_frame_get(s->pool);
-    }
-    return f;
-}
-
 static void fill_in(zt_session *s, zt_frame *f, const zt_todo *t)
 {
     f->index = t->index;
     f->model_frame = s->model_frame;
-    f->pts = (int64_t)t->index * ZT_S / s->fps;
+    f->pts = t->pts;
     f->due = t->due;
     f->sampled = s->sampled;
     f->made = zt_now();
@@ -192,20 +85,51 @@ static bool check_budget(zt_session *s, const zt_todo *t)
     return false;
 }
 
+// What the frame was made with, for making it again.
+static void write_down(zt_session *s, const zt_todo *t)
+{
+    zt_record_line *l = s->record ? zt_record_line_get(s->record) : NULL;
+    if (!l)
+        return;
+    l->frame = s->model_frame;
+    l->n = t->steps;
+    memcpy(l->t, s->t, sizeof(l->t));
+    l->window = s->ladder.window;
+    l->top_k = s->ladder.top_k;
+    l->set = s->set;
+    memcpy(l->control, s->value, sizeof(l->control));
+    l->prompted = s->told;
+    if (s->told)
+        strcpy(l->prompt, s->text);
+    pthread_mutex_lock(&s->engine->lock);
+    zt_record_show(s->record, l, t->index);
+    pthread_mutex_unlock(&s->engine->lock);
+}
+
 static void do_show(zt_engine *e, const zt_todo *t)
 {
     zt_session *s = e->session[t->id];
     const int64_t started = zt_now();
+    // A consumer without deadlines is waited for, not by the engine; a live one that holds every frame loses this one.
+    zt_frame *f = zt_frame_get(s->pool);
+    if (!f && s->pace.pacing != ZT_LIVE) {
+        pthread_mutex_lock(&e->lock);
+        zt_sched_put_back(&e->sched, t, started + ZT_MS);
+        pthread_mutex_unlock(&e->lock);
+        return;
+    }
     zt_state_decode(s->state, s->rgb);
     const int64_t decoded = zt_now();
-    zt_frame *f = free_frame(s);
-    const int64_t found = zt_now();
     if (f)
         e->device->k.rgb_to_i420(e->device, f->plane, f->pitch, s->rgb);
     const int err = zt_device_sync(e->device);
     const int64_t ended = zt_now();
 
+    write_down(s, t);
+    ZT_PROBE3(shown, t->id, t->index, t->steps);
     pthread_mutex_lock(&e->lock);
+    zt_trace_add(&e->trace, (zt_moment){ started, decoded, ZT_SPAN_DECODE, (int16_t)t->id, t->steps, t->index });
+    zt_trace_add(&e->trace, (zt_moment){ decoded, ended, ZT_SPAN_CONVERT, (int16_t)t->id, t->steps, t->index });
     zt_sched_done(&e->sched, t, 1, started, ended);
     if (err < 0) {
         zt_error("session: the device failed (%s)", strerror(-err));
@@ -218,9 +142,9 @@ static void do_show(zt_engine *e, const zt_todo *t)
         return;
     }
 
-    measured(s, ZT_DENOISE_STAGE, s->denoise);
-    measured(s, ZT_DECODE, decoded - started);
-    measured(s, ZT_CONVERT, ended - found);
+    zt_work_measured(s, ZT_DENOISE_STAGE, s->denoise);
+    zt_work_measured(s, ZT_DECODE, decoded - started);
+    zt_work_measured(s, ZT_CONVERT, ended - decoded);
     if (f)
         fill_in(s, f, t);
     hand_on(s, t, f);
@@ -252,7 +176,9 @@ static void do_repeat(zt_engine *e, const zt_todo *t)
         f->sampled = s->last->sampled;
     }
     pthread_mutex_lock(&e->lock);
-    zt_sched_done(&e->sched, t, 1, started, zt_now());
+    const int64_t ended = zt_now();
+    zt_trace_add(&e->trace, (zt_moment){ started, ended, ZT_SPAN_REPEAT, (int16_t)t->id, 1, t->index });
+    zt_sched_done(&e->sched, t, 1, started, ended);
     pthread_mutex_unlock(&e->lock);
     hand_on(s, t, f);
     zt_frame_unref(&f);
@@ -261,7 +187,7 @@ static void do_repeat(zt_engine *e, const zt_todo *t)
 void zt_work_do(zt_engine *e, const zt_todo *todo, int n)
 {
     switch (todo[0].action) {
-    case ZT_DO_PASS:   do_passes(e, todo, n); break;
+    case ZT_DO_PASS:   zt_work_passes(e, todo, n); break;
     case ZT_DO_SHOW:   do_show(e, todo); break;
     case ZT_DO_REPEAT: do_repeat(e, todo); break;
     }

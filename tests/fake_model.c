@@ -15,6 +15,8 @@ struct fake_model_control fake;
 struct zt_model {
     zt_device    *d;
     zt_model_info info;
+    zt_state     *sliced;
+    int           blocks;
 };
 
 struct zt_state {
@@ -79,6 +81,16 @@ void zt_state_control(zt_state *s, int i, float value)
     s->control[i] = value;
 }
 
+void zt_state_window(zt_state *s, int frames)
+{
+    (void)s, (void)frames;
+}
+
+void zt_state_top_k(zt_state *s, int k)
+{
+    (void)s, (void)k;
+}
+
 uint64_t zt_state_frame(const zt_state *s)
 {
     return s->frames;
@@ -106,9 +118,8 @@ void zt_model_steps_from(const zt_model *m, float t_now, int n, float *t)
         t[i] = t_now * (float)(n - i) / (float)n;
 }
 
-int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
+static int end_pass(const zt_job *job, int n)
 {
-    assert(from == 0 && to == m->info.layers);
     if (++fake.passes == fake.fail_pass)
         return -ENOMEM;
     for (int i = 0; i < n; i++) {
@@ -125,8 +136,26 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
             fake.frame[k].t[fake.frame[k].steps++] = job[i].t;
         fake.frame[k].t_next = job[i].t_next;
     }
-    zt_sleep_until(zt_now() + fake.pass);
     return 0;
+}
+
+int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    assert(from == 0 && to == m->info.layers);
+    fake.most_jobs = n > fake.most_jobs ? n : fake.most_jobs;
+    zt_sleep_until(zt_now() + fake.pass);
+    return end_pass(job, n);
+}
+
+// A whole number of slices, one pass at a time.
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    assert(from == 0 || (job[0].s == m->sliced && from == m->blocks));
+    m->sliced = job[0].s;
+    m->blocks = to;
+    fake.slices++;
+    zt_sleep_until(zt_now() + fake.pass * (to - from) / m->info.layers);
+    return to == m->info.layers ? end_pass(job, n) : 0;
 }
 
 void zt_state_decode(zt_state *s, zt_tensor rgb)

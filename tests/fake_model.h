@@ -14,7 +14,7 @@ struct fake_model_control {
     int     fail_pass;                  // this pass (from 1) returns -ENOMEM; 0: none
     int     fail_state;                 // zt_state_create returns -ENOMEM
     // Read after the session is done
-    int     passes, commits, merged, decodes;
+    int     passes, commits, merged, decodes, slices, most_jobs;
     struct {
         char  prompt[64];
         float control[ZT_MAX_CONTROLS];

@@ -24,6 +24,17 @@ static int64_t vary(world *w, int64_t cost)
     return cost + (more ? (int64_t)(world_draw(w) % (uint64_t)more) : 0);
 }
 
+zt_cost *world_pass_cost(world *w, int64_t tokens)
+{
+    for (int i = 0; i < ZT_COST_SHAPES; i++) {
+        struct zt_known *k = &w->sched.costs.known[i];
+        if (k->cost.n && k->shape.effort == ZT_EFFORT_PASS && k->shape.tokens == tokens)
+            return &k->cost;
+    }
+    fail();
+    return NULL;
+}
+
 struct zt_lane *world_lane(world *w)
 {
     return &w->sched.lane[w->id];

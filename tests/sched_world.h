@@ -31,6 +31,8 @@ typedef struct world {
     int64_t   first_packet, encoder_free;
 } world;
 
+// What is known of passes of one or two frames' tokens.
+zt_cost        *world_pass_cost(world *w, int64_t tokens);
 // Random, when w->random is not 0.
 uint64_t        world_draw(world *w);
 struct zt_lane *world_lane(world *w);

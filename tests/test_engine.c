@@ -318,7 +318,7 @@ static void overload_repeats_the_last_picture(void **state)
 {
     rig *r = *state;
     fake.pass = 60 * ZT_MS;                                     // of 40
-    assert_int_equal(start(r, (zt_session_params){ .frames = 20, .first_steps = 1 }), 0);
+    assert_int_equal(start(r, (zt_session_params){ .frames = 20, .first_steps = 1, .keep_rate = true }), 0);
     assert_int_equal(zt_session_wait(r->session), 0);
     int repeats = 0;
     for (int i = 1; i < r->n; i++) {
