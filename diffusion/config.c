@@ -33,6 +33,7 @@ static const struct number {
     { "previous_frames", AT(previous), 0, ZT_MAX_PREVIOUS },
     { "chunk_frames", AT(chunk_frames), 1, 64 },
     { "window_frames", AT(window_frames), 1, 1024 }, { "sink_frames", AT(sink_frames), 0, 1024 },
+    { "recache_frames", AT(recache_frames), 0, ZT_MAX_RECACHED },
     { "text_len", AT(text_len), 1, 4096 },
     { "first_frame_steps", AT(first_frame_steps), 1, ZT_MAX_STEPS }, { "steps", AT(steps), 1, ZT_MAX_STEPS },
     { "width", AT(w), 16, 4096 }, { "height", AT(h), 16, 4096 }, { "fps", AT(fps), 1, 240 },
@@ -438,6 +439,10 @@ static bool check(reader *r)
         return refuse(r, "in_dim", "differs from out_dim: not a text-to-video model");
     if (!c->chunk_frames)
         c->chunk_frames = c->previous ? 1 : 3;
+    if (c->previous && c->chunk_frames != 1)
+        return refuse(r, "chunk_frames", "is not 1, but the model takes previous_frames");
+    if (c->recache_frames > c->window_frames)
+        return refuse(r, "recache_frames", "is more than window_frames");
     if (c->sink_frames + c->chunk_frames > c->window_frames)
         return refuse(r, "window_frames", "has no room for the sink and one chunk");
     if ((c->w || c->h) && (c->w % 16 || c->h % 16 || !c->w || !c->h))

@@ -14,7 +14,7 @@ extern "C" {
 
 enum {
     ZT_MAX_PREVIOUS = 4, ZT_MAX_TOKENS = 1024, ZT_MAX_WORDS = 8192, ZT_MAX_GROUPS = 16, ZT_WORD_BYTES = 48,
-    ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20,
+    ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20, ZT_MAX_RECACHED = 21,
 };
 
 enum zt_sampler { ZT_EULER, ZT_RENOISE };
@@ -61,6 +61,7 @@ typedef struct zt_config {
     int   sink_frames;
     int   n_trained_windows, trained_window[ZT_MAX_TRAINED];    // windows that the model was trained with, any order
     int   n_trained_top_k, trained_top_k[ZT_MAX_TRAINED];
+    int   recache_frames;       // computed again when the prompt changes; at most ZT_MAX_RECACHED
     int   text_len;             // (512) rows of another encoder's text, padding included
     int   n_controls;
     char  control[ZT_MAX_CONTROLS][ZT_WORD_BYTES];

@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+enum { ZT_MAX_KEPT = 24 };      // x0
+
 struct zt_model {
     zt_device    *d;
     zt_config     c;
@@ -57,12 +59,13 @@ struct zt_state {
     int64_t         committed;          // frames whose clean keys are in the cache
     int64_t         estimated;          // frames that have an x0
 
-    float          *x, *v, *blank, *ones;                   // [C][lh][lw], ones [lh][lw]
-    float          *x0[ZT_MAX_PREVIOUS + 2];                // of the frames before: frame % (previous + 2)
+    float          *x, *v, *blank, *ones;                   // [F][C][lh][lw], ones [lh][lw]
+    float          *x0[ZT_MAX_KEPT];                        // of the frames before, a ring
     void           *latents;
 
-    zt_frame_in     in[2];              // of the pass in work: commit, denoise
-    int            *slot[2];
+    bool            recache;            // the next pass computes the window's keys again: the prompt is new
+    zt_frame_in    *in;                 // of the pass in work: [segments][F], what is committed first
+    int            *slot;               // [segments][window]
     int64_t         bytes;
 };
 

@@ -50,12 +50,12 @@ const zt_model_info *zt_model_get_info(const zt_model *m);
 const char *zt_model_word(const zt_model *m, const char *group, int n);
 
 // 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of 16 or above 4096), -ENOTSUP (no
-// words, no decoder or chunks of several frames: such a model can be checked only), -ENOMEM; all logged. Borrows the
-// model.
+// text encoder or no decoder: such a model can be checked only), -ENOMEM; all logged. Borrows the model.
 int  zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
 void zt_state_destroy(zt_state **s);
 
 // The next frame that is begun follows it. UTF-8; NULL or a prompt without known words: the model's default prompt.
+// Models with recache_frames then compute the keys and values of that many frames again in the frame's first pass.
 // `ignored` (may be NULL) receives the unknown words, separated by spaces, cut at `bytes`. Allocates nothing.
 // Returns the number of known words.
 int  zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes);
@@ -101,11 +101,11 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
 // From block 0 begins a new one and forgets one that was not ended.
 int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to);
 
-// The latest x0 becomes the picture: the decoder advances by one frame. rgb f32 [1, 3, H, W] in [-1, 1].
+// The latest x0 becomes pictures: the decoder advances by one model_frame. rgb f32 [chunk_frames, 3, H, W] in [-1, 1].
 void zt_state_decode(zt_state *s, zt_tensor rgb);
-// The latest clean estimate, f32 [1, C, h, w]; borrowed, valid until the next pass.
+// The latest clean estimate, f32 [F, C, h, w], F latents; borrowed, valid until the next pass.
 zt_tensor zt_state_x0(const zt_state *s);
-// Puts x0 [C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream
+// Puts x0 [F][C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream
 // that starts from a picture, or a measurement with true context. Copies.
 void zt_state_put(zt_state *s, const float *x0);
 

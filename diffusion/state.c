@@ -16,15 +16,33 @@ static zt_kv kv_shape(const zt_model *m, int valid)
     return (zt_kv){ .type = m->dit.cache_type, .H = m->c.heads, .D = m->c.dim / m->c.heads, .valid = valid };
 }
 
+// Of one model_frame: chunk_frames latents.
 static size_t latent_floats(const zt_model *m, int w, int h)
 {
-    return (size_t)zt_round_up((int64_t)m->c.out_dim * (w / 8) * (h / 8), 16);
+    return (size_t)zt_round_up((int64_t)m->c.chunk_frames * m->c.out_dim * (w / 8) * (h / 8), 16);
+}
+
+static size_t used_floats(const zt_state *s)
+{
+    return (size_t)s->m->c.chunk_frames * (size_t)s->m->c.out_dim * (size_t)(s->lw * s->lh);
+}
+
+// Chunks that a new prompt computes again, besides the latest.
+static int recached(const zt_config *c)
+{
+    return c->recache_frames ? (c->recache_frames + c->chunk_frames - 1) / c->chunk_frames : 0;
+}
+
+// x0 that are kept: of the frame in work and the one before, and of those that its input or a new prompt looks back to.
+static int kept(const zt_config *c)
+{
+    return ZT_MAX(c->previous, recached(c)) + 2;
 }
 
 // x, v, blank, ones and the x0 of the frames before
 static size_t latent_bytes(const zt_model *m, int w, int h)
 {
-    return (size_t)(4 + m->c.previous + 2) * latent_floats(m, w, h) * sizeof(float);
+    return (size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) * sizeof(float);
 }
 
 int64_t zt_state_bytes(const zt_model *m, int w, int h)
@@ -44,11 +62,6 @@ static int check(const zt_model *m, int w, int h)
                  m->c.decoder ? "text encoder" : "decoder");
         return -ENOTSUP;
     }
-    if (m->c.chunk_frames != 1) {
-        zt_error("%s makes chunks of %d frames, which cannot be streamed in this version", m->info.name,
-                 m->c.chunk_frames);
-        return -ENOTSUP;
-    }
     if (w < 16 || h < 16 || w > 4096 || h > 4096 || w % 16 || h % 16) {
         zt_error("%dx%d: width and height must be multiples of 16 up to 4096", w, h);
         return -EINVAL;
@@ -66,10 +79,14 @@ static int allocate(zt_state *s)
     for (int i = 0; i < 2 && !err; i++) {
         err = zt_cache_init(&s->text[i].cache, m->d, c->layers, &text, 0, 1, 0);
         s->text[i].id = calloc((size_t)c->text.max_tokens, sizeof(int));
-        s->slot[i] = calloc((size_t)c->window_frames, sizeof(int));
-        if (!s->text[i].id || !s->slot[i])
+        if (!s->text[i].id)
             return -ENOMEM;
     }
+    const size_t segments = (size_t)ZT_MAX(recached(c), 1) + 1;
+    s->in = calloc(segments * (size_t)c->chunk_frames, sizeof(*s->in));
+    s->slot = calloc(segments * (size_t)c->window_frames, sizeof(int));
+    if (!s->in || !s->slot)
+        return -ENOMEM;
     s->prompt = calloc((size_t)c->text.max_tokens, sizeof(int));
     if (!err)
         err = zt_decoder_state_init(&s->decoder, &m->decoder, s->lh, s->lw);
@@ -82,12 +99,13 @@ static int allocate(zt_state *s)
     float **const to[] = { &s->x, &s->v, &s->blank, &s->ones };
     for (size_t i = 0; i < ZT_LEN(to); i++, p += n)
         *to[i] = p;
-    for (int i = 0; i < c->previous + 2; i++, p += n)
+    for (int i = 0; i < kept(c); i++, p += n)
         s->x0[i] = p;
     for (int i = 0; i < s->lw * s->lh; i++)
         s->ones[i] = 1;
-    // the largest pass of one state: commit and denoise
-    return zt_dit_reserve(&m->dit, 2 * T, 2);
+    // the largest pass of one state: commit, or compute again, and denoise
+    const int frames = (ZT_MAX(recached(c), 1) + 1) * c->chunk_frames;
+    return zt_dit_reserve(&m->dit, frames * T, frames);
 }
 
 int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
@@ -124,8 +142,9 @@ void zt_state_destroy(zt_state **state)
     for (int i = 0; i < 2; i++) {
         zt_cache_finish(&s->text[i].cache, d);
         free(s->text[i].id);
-        free(s->slot[i]);
     }
+    free(s->in);
+    free(s->slot);
     zt_decoder_state_finish(&s->decoder, &s->m->decoder);
     zt_device_free(d, s->latents);
     free(s->prompt);
@@ -206,9 +225,10 @@ uint64_t zt_state_begin(zt_state *s)
     s->now.top_k = s->top_k;
     s->now.text = text_for(s, s->now.text);
     s->step = 0;
+    s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
     if (s->now.number == 0)
         s->opening = opening_of(s);
-    zt_noise_fill(s->x, (size_t)c->out_dim * (size_t)(s->lw * s->lh), s->seed, (uint64_t)s->now.number, 0);
+    zt_noise_fill(s->x, used_floats(s), s->seed, (uint64_t)s->now.number, 0);
     return (uint64_t)s->now.number;
 }
 
@@ -217,27 +237,57 @@ uint64_t zt_state_frame(const zt_state *s)
     return s->begun;
 }
 
-static float *x0_of(const zt_state *s, int64_t frame)
+static float *x0_of(const zt_state *s, int64_t number)
 {
-    return s->x0[frame % (s->m->c.previous + 2)];
+    return s->x0[number % kept(&s->m->c)];
 }
 
-// Segment of one frame; i 0 commits it, i 1 denoises it.
-static zt_segment segment(zt_state *s, int i, const struct zt_begun *f, const zt_job *job)
+// The latents before those of a frame, newest first, for models that take them.
+static void look_back(const zt_state *s, zt_frame_in *in, int64_t number)
 {
-    const zt_config *const c = &s->m->c;
-    zt_frame_in *const in = &s->in[i];
-    *in = (zt_frame_in){ .t = i ? job->t : 0, .t_next = i ? job->t_next : 0, .control = f->control,
-                         .slot = zt_cache_slot(&s->cache, f->number), .v = s->v };
-    in->latent[0] = i ? s->x : x0_of(s, f->number);
-    for (int p = 0; p < c->previous; p++) {
-        const int64_t frame = f->number - 1 - p;
+    for (int p = 0; p < s->m->c.previous; p++) {
+        const int64_t frame = number - 1 - p;
         in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->opening ? s->opening : s->blank;
         in->mask[p] = frame >= 0 || s->opening ? s->blank : s->ones;
     }
-    const int slots = zt_cache_window(&s->cache, f->number, f->window, s->slot[i]);
-    return (zt_segment){ .frame = in, .frames = 1, .h = s->lh, .w = s->lw, .first = f->number, .kv = s->cache.kv,
-                         .text = s->text[f->text].cache.kv, .slot = s->slot[i], .slots = slots, .commit = i == 0 };
+}
+
+// Segment i of this state in a pass: the model_frame `number`, begun as f says, that sees `window` frames; job NULL
+// commits it.
+static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_begun *f, int window, const zt_job *job)
+{
+    const zt_config *const c = &s->m->c;
+    const int F = c->chunk_frames;
+    const size_t plane = (size_t)c->out_dim * (size_t)(s->lw * s->lh);
+    zt_frame_in *const in = s->in + i * F;
+    int *const slot = s->slot + i * c->window_frames;
+    const float *const x = job ? s->x : x0_of(s, number);
+    for (int j = 0; j < F; j++) {
+        in[j] = (zt_frame_in){ .t = job ? job->t : 0, .t_next = job ? job->t_next : 0, .control = f->control,
+                               .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
+                               .v = s->v + (size_t)j * plane };
+        look_back(s, &in[j], number);
+    }
+    const int slots = zt_cache_window(&s->cache, number * F + F - 1, window, slot);
+    return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv,
+                         .text = s->text[f->text].cache.kv, .slot = slot, .slots = slots, .commit = !job };
+}
+
+// A new prompt: keys and values of the latest frames are computed again with it, all in this pass. Each chunk sees the
+// sink, which stays as it is, those before it in the span, and itself; later chunks find the new keys of earlier ones layer
+// by layer: the block-causal mask over the span.
+static int recache(zt_state *s, zt_segment *out)
+{
+    const zt_config *const c = &s->m->c;
+    const int F = c->chunk_frames;
+    const int64_t from = ZT_MAX(s->now.number - recached(c), 0);
+    int n = 0;
+    for (int64_t number = from; number < s->now.number; number++) {
+        const int64_t seen = (number + 1) * F - ZT_MAX(from * F, c->sink_frames);
+        if (seen > 0)
+            out[n] = segment(s, n, number, &s->now, c->sink_frames + (int)seen, NULL), n++;
+    }
+    return n;
 }
 
 static int begin_pass(zt_model *m, zt_dit *dit, const zt_job *job, int n)
@@ -251,16 +301,18 @@ static int begin_pass(zt_model *m, zt_dit *dit, const zt_job *job, int n)
         assert(job[i].pass != ZT_COMMIT_DENOISE || s->before.top_k == dit->top_k);
         if (job[i].pass == ZT_COMMIT) {
             assert(s->estimated == s->now.number + 1);
-            segments[count++] = segment(s, 0, &s->now, &job[i]);
+            segments[count++] = segment(s, 0, s->now.number, &s->now, s->now.window, NULL);
             continue;
         }
-        if (job[i].pass == ZT_COMMIT_DENOISE) {
-            assert(s->now.number > 0 && s->estimated >= s->now.number);
-            segments[count++] = segment(s, 0, &s->before, &job[i]);
-        } else {
-            assert(s->committed >= s->now.number);
-        }
-        segments[count++] = segment(s, 1, &s->now, &job[i]);
+        assert(job[i].pass == ZT_COMMIT_DENOISE ? s->now.number > 0 && s->estimated >= s->now.number
+                                                : s->committed >= s->now.number);
+        int own = 0;
+        if (s->recache)
+            own = recache(s, &segments[count]);
+        else if (job[i].pass == ZT_COMMIT_DENOISE)
+            segments[count + own++] = segment(s, 0, s->before.number, &s->before, s->before.window, NULL);
+        count += own;
+        segments[count++] = segment(s, own, s->now.number, &s->now, s->now.window, &job[i]);
     }
     return zt_dit_begin(dit, segments, count);
 }
@@ -271,20 +323,20 @@ static void step(zt_state *s, const zt_job *job)
     const zt_config *const c = &s->m->c;
     zt_device *const d = s->m->d;
     const float sigma = job->t / 1000, next = job->t_next / 1000;
-    const zt_tensor x = zt_tensor_4d(s->x, ZT_F32, 1, c->out_dim, s->lh, s->lw);
+    const zt_tensor x = zt_tensor_4d(s->x, ZT_F32, c->chunk_frames, c->out_dim, s->lh, s->lw);
     zt_tensor v = x, x0 = x;
     v.data = s->v;
     x0.data = x0_of(s, s->now.number);
     d->k.combine(d, x0, 1, x, -sigma, v);
     s->step++;
     if (next > 0 && c->sampler == ZT_RENOISE) {
-        zt_noise_fill(s->v, (size_t)c->out_dim * (size_t)(s->lw * s->lh), s->seed, (uint64_t)s->now.number,
-                      (uint32_t)s->step);
+        zt_noise_fill(s->v, used_floats(s), s->seed, (uint64_t)s->now.number, (uint32_t)s->step);
         d->k.combine(d, x, 1 - next, x0, next, v);
     } else {
         d->k.combine(d, x, 1, x, next - sigma, v);
     }
     s->estimated = s->now.number + 1;
+    s->recache = false;
 }
 
 static int run_pass(zt_model *m, zt_dit *dit, int *jobs, const zt_job *job, int n, int from, int to)
@@ -325,19 +377,27 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
 
 void zt_state_decode(zt_state *s, zt_tensor rgb)
 {
+    const int F = s->m->c.chunk_frames;
+    const zt_tensor all = zt_state_x0(s);
     assert(s->estimated > 0);
-    zt_decoder_run(&s->m->decoder, &s->decoder, rgb, zt_state_x0(s));
+    zt_tensor z = all, picture = rgb;
+    z.n[0] = picture.n[0] = 1;
+    for (int j = 0; j < F; j++) {
+        z.data = zt_f32(all) + j * all.step[0];
+        picture.data = zt_f32(rgb) + j * rgb.step[0];
+        zt_decoder_run(&s->m->decoder, &s->decoder, picture, z);
+    }
 }
 
 zt_tensor zt_state_x0(const zt_state *s)
 {
-    const int64_t frame = ZT_MAX(s->estimated - 1, 0);
-    return zt_tensor_4d(x0_of(s, frame), ZT_F32, 1, s->m->c.out_dim, s->lh, s->lw);
+    const int64_t number = ZT_MAX(s->estimated - 1, 0);
+    return zt_tensor_4d(x0_of(s, number), ZT_F32, s->m->c.chunk_frames, s->m->c.out_dim, s->lh, s->lw);
 }
 
 void zt_state_put(zt_state *s, const float *x0)
 {
     assert(s->begun > 0);
-    memcpy(x0_of(s, s->now.number), x0, (size_t)s->m->c.out_dim * (size_t)(s->lw * s->lh) * sizeof(float));
+    memcpy(x0_of(s, s->now.number), x0, used_floats(s) * sizeof(float));
     s->estimated = s->now.number + 1;
 }

@@ -2,7 +2,8 @@
 // Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
 //
 // make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32]
-//            [--size WxH] [--window N] [--sink N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
+//            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
+// --chunk of more than one frame leaves out the previous latents, as the Wan family does.
 // Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of
 // experts.
 #include <errno.h>
@@ -22,7 +23,7 @@
 enum { CHANNELS = 16, PREVIOUS = 2, CONTROLS = 4, TEXT = 128, TOKENS = 16, FREQ = 256 };
 
 struct shape {
-    int dim, heads, layers, experts, inter, ffn, w, h, window, sink;
+    int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache;
     unsigned long long seed;
     enum zt_type type;          // of the matrices: ZT_F32, ZT_BF16, ZT_I8
     const char *sampler, *words, *out;
@@ -158,9 +159,19 @@ static void mlp(struct list *l, int64_t in, int64_t d, const char *name)
     linear(l, ZT_F32, d, d, name, ".2");
 }
 
+static int previous(const struct shape *s)
+{
+    return s->chunk > 1 ? 0 : PREVIOUS;
+}
+
+static int in_dim(const struct shape *s)
+{
+    return (1 + previous(s)) * CHANNELS + previous(s);
+}
+
 static void transformer(struct list *l, const struct shape *s)
 {
-    const int64_t d = s->dim, in = (1 + PREVIOUS) * CHANNELS + PREVIOUS;
+    const int64_t d = s->dim, in = in_dim(s);
     add(l, ZT_F32, 0, sqrt(0.25 / (double)in), 5, (const int64_t[]){ d, in, 1, 2, 2 }, "patch_embedding.weight");
     add(l, ZT_F32, 0, 0.02, 1, &d, "patch_embedding.bias");
     mlp(l, FREQ, d, "time_embedding");
@@ -233,18 +244,18 @@ static int write_config(const struct shape *s)
     fprintf(f, "{\n  \"_class_name\": \"ZoetropeModel\", \"version\": 1, \"name\": \"random\",\n"
             "  \"dim\": %d, \"num_heads\": %d, \"num_layers\": %d, \"eps\": 1e-6, \"freq_dim\": %d,\n"
             "  \"in_dim\": %d, \"out_dim\": %d, \"previous_frames\": %d,\n", s->dim, s->heads, s->layers, FREQ,
-            (1 + PREVIOUS) * CHANNELS + PREVIOUS, CHANNELS, PREVIOUS);
+            in_dim(s), CHANNELS, previous(s));
     if (s->experts)
         fprintf(f, "  \"n_routed_experts\": %d, \"n_activated_experts\": %d, \"n_shared_experts\": 1, "
                 "\"moe_inter_dim\": %d,\n  \"score_func\": \"sigmoid\", \"route_scale\": 1.0,\n",
                 s->experts, ZT_MIN(2, s->experts), s->inter);
     else
         fprintf(f, "  \"ffn_dim\": %d,\n", s->ffn);
-    fprintf(f, "  \"chunk_frames\": 1, \"window_frames\": %d, \"sink_frames\": %d,\n"
+    fprintf(f, "  \"chunk_frames\": %d, \"window_frames\": %d, \"sink_frames\": %d, \"recache_frames\": %d,\n"
             "  \"controls\": [\"yaw\", \"pitch\", \"speed\", \"climb\"],\n"
             "  \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
             "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
-            s->window, s->sink, s->sampler, s->w, s->h);
+            s->chunk, s->window, s->sink, s->recache, s->sampler, s->w, s->h);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
@@ -256,8 +267,8 @@ static int write_config(const struct shape *s)
 static int usage(void)
 {
     fprintf(stderr, "usage: make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N]\n"
-                    "       [--quant int8|bf16|f32] [--size WxH] [--window N] [--sink N] [--sampler euler|renoise]\n"
-                    "       [--words FILE] [--seed N] OUT\n");
+                    "       [--quant int8|bf16|f32] [--size WxH] [--window N] [--sink N] [--chunk N]\n"
+                    "       [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT\n");
     return 64;
 }
 
@@ -274,7 +285,7 @@ static bool set_number(struct shape *s, const char *flag, const char *value)
         int        *to;
     } list[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers },
                  { "--experts", &s->experts }, { "--inter", &s->inter }, { "--ffn", &s->ffn },
-                 { "--window", &s->window }, { "--sink", &s->sink } };
+                 { "--window", &s->window }, { "--sink", &s->sink }, { "--chunk", &s->chunk }, { "--recache", &s->recache } };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         if (strcmp(flag, list[i].flag) == 0) {
             char end;
@@ -307,8 +318,10 @@ static int check(const struct shape *s)
         return refuse("--layers, --inter and one of --experts and --ffn must be positive numbers");
     if (s->w < 16 || s->h < 16 || s->w > 4096 || s->h > 4096 || s->w % 16 || s->h % 16)
         return refuse("--size must be multiples of 16 up to 4096");
-    if (s->sink < 0 || s->window < s->sink + 1)
-        return refuse("--window has no room for the sink and one frame");
+    if (s->chunk < 1 || s->sink < 0 || s->window < s->sink + s->chunk)
+        return refuse("--window has no room for the sink and one chunk");
+    if (s->recache < 0 || s->recache > ZT_MIN(21, s->window))
+        return refuse("--recache is at most 21 and the window");
     if (strcmp(s->sampler, "euler") != 0 && strcmp(s->sampler, "renoise") != 0)
         return refuse("--sampler is euler or renoise");
     return 0;
@@ -345,7 +358,7 @@ static int parse(struct shape *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct shape s = { .dim = 256, .heads = 4, .layers = 8, .experts = 8, .inter = 224, .w = 256, .h = 144, .window = 8,
+    struct shape s = { .dim = 256, .heads = 4, .layers = 8, .experts = 8, .inter = 224, .w = 256, .h = 144, .window = 8, .chunk = 1,
                        .type = ZT_I8, .sampler = "euler", .seed = 1 };
     int err = parse(&s, argc, argv);
     if (err)
