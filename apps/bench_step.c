@@ -56,7 +56,8 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
     const char *precision = zt_precision_names[info->precision];
     if (b->json)
         printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, "
-               "\"cache\": %d, \"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, \"of_limit\": %s}\n",
+               "\"cache\": %d, \"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, "
+               "\"of_limit\": %s}\n",
                d->level, d->threads, precision, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
                of_limit);
     else

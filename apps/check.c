@@ -99,8 +99,8 @@ void zt_check_exchange(float *to, const float *from, int outer, int inner, size_
 {
     for (int i = 0; i < outer; i++) {
         for (int j = 0; j < inner; j++)
-            memcpy(to + ((size_t)j * (size_t)outer + (size_t)i) * plane, from + ((size_t)i * (size_t)inner + (size_t)j) * plane,
-                   plane * sizeof(float));
+            memcpy(to + ((size_t)j * (size_t)outer + (size_t)i) * plane,
+                   from + ((size_t)i * (size_t)inner + (size_t)j) * plane, plane * sizeof(float));
     }
 }
 
@@ -152,15 +152,23 @@ static const struct kind {
     const char *name;
     void      (*run)(zt_check *c);
 } kinds[] = {
-    { "wan-dit", zt_check_wan }, { "wan-causal", zt_check_wan }, { "wan-rollout", zt_check_rollout },
-    { "moe-ffn", zt_check_moe }, { "sampler", zt_check_sampler }, { "tokens", zt_check_tokens },
-    { "umt5-encode", zt_check_text }, { "wan-vae-decode", zt_check_vae_decode }, { "wan-vae-encode", zt_check_vae_encode },
-    { "taehv-decode", zt_check_taehv }, { "mla", zt_check_mla }, { "mamba2", zt_check_mamba },
+    { "wan-dit", zt_check_wan },
+    { "wan-causal", zt_check_wan },
+    { "wan-rollout", zt_check_rollout },
+    { "moe-ffn", zt_check_moe },
+    { "sampler", zt_check_sampler },
+    { "tokens", zt_check_tokens },
+    { "umt5-encode", zt_check_text },
+    { "wan-vae-decode", zt_check_vae_decode },
+    { "wan-vae-encode", zt_check_vae_encode },
+    { "taehv-decode", zt_check_taehv },
+    { "mla", zt_check_mla },
+    { "mamba2", zt_check_mamba },
 };
 
-// Single precision must meet the case's own limit. bf16 keeps 8 bits: 2^-9 a rounding, a few of them in each of two or three
-// blocks; int8 another 1/254 of each row's largest value. An autoencoder rounds what goes into 32 convolutions in a row, whose
-// random weights do not damp it: ten times what a few blocks show.
+// Single precision must meet the case's own limit. bf16 keeps 8 bits: 2^-9 a rounding, a few of them in each of two or
+// three blocks; int8 another 1/254 of each row's largest value. An autoencoder rounds what goes into 32 convolutions in
+// a row, whose random weights do not damp it: ten times what a few blocks show.
 static double limit_of(const cJSON *json, enum zt_precision p)
 {
     const double given = zt_check_number(cJSON_GetObjectItemCaseSensitive(json, "tolerance"), "rel_l2", 0);
@@ -208,9 +216,9 @@ static bool find_reference(const char *dir, char *path, size_t bytes)
 
 static int check_model(zt_check *c, const char *reference, int threads)
 {
-    // The reference is PyTorch in f32 with the de-quantised weights. f32: the same sums in another order, 2^-24 each, through
-    // the steps of one frame and, by way of the cache, those before. bf16 and int8 as for the cases, where x0 is mostly the
-    // noise that went in; ten times what was seen.
+    // The reference is PyTorch in f32 with the de-quantised weights. f32: the same sums in another order, 2^-24 each,
+    // through the steps of one frame and, by way of the cache, those before. bf16 and int8 as for the cases, where x0
+    // is mostly the noise that went in; ten times what was seen.
     c->limit = c->precision == ZT_PRECISION_F32 ? 1e-4 : 0.05;
     const int err = zt_weights_open(&c->io, reference);
     const int code = err < 0 ? zt_exit_input(err) : run_on_device(c, zt_check_stream, threads);

@@ -23,7 +23,8 @@ typedef struct zt_check {
     bool              broken;           // the case itself cannot be read
 } zt_check;
 
-// Runs DIR: a case, or a model directory with a *-reference.safetensors. Prints "name rel_l2 limit ok|FAIL" for each output on stdout; returns the program's exit code.
+// Runs DIR: a case, or a model directory with a *-reference.safetensors. Prints "name rel_l2 limit ok|FAIL" for each
+// output on stdout; returns the program's exit code.
 int zt_check_run(const char *dir, enum zt_precision precision, int threads);
 
 // The kinds. What goes wrong is counted in c.

@@ -70,8 +70,8 @@ static void angles(struct latent *t, int start, int M)
 }
 
 // Compares columns [from, from + n) of what is kept of the pass's tokens.
-static void compare_kept(zt_check *c, const cJSON *pass, const char *role, const struct latent *t, const float *kept, int M, int from,
-                         int n)
+static void compare_kept(zt_check *c, const cJSON *pass, const char *role, const struct latent *t, const float *kept,
+                         int M, int from, int n)
 {
     float *const part = zt_check_must(malloc((size_t)(M * n) * sizeof(*part)));
     for (int i = 0; i < M; i++)
@@ -166,7 +166,8 @@ static void mamba_pass(zt_check *c, const zt_mamba *m, zt_mamba_state *s, const 
     const bool commit = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(pass, "commit"));
     float *const y = zt_check_must(calloc((size_t)(M * dim), sizeof(*y)));
     float *const work = zt_check_must(calloc(zt_mamba_work(m, M), sizeof(*work)));
-    zt_mamba_run(m, c->d, zt_tensor_2d(y, ZT_F32, M, dim), zt_tensor_2d(u, ZT_F32, M, dim), s, commit, &(zt_epilogue){ 0 }, work);
+    zt_mamba_run(m, c->d, zt_tensor_2d(y, ZT_F32, M, dim), zt_tensor_2d(u, ZT_F32, M, dim), s, commit,
+                 &(zt_epilogue){ 0 }, work);
     zt_check_out(c, pass, "y", y, (int64_t)M * dim);
     zt_check_out(c, pass, "state", s->h, (int64_t)m->s.inner * m->s.state);
     zt_check_out(c, pass, "conv_tail", s->tail, (int64_t)m->channels * (m->s.conv - 1));

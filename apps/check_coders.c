@@ -76,8 +76,8 @@ static float *frames_of(zt_check *c, const cJSON *pass, const char *role, int C,
 }
 
 // Compares frames [n][C][plane]; clamps them first when `low` < `high`.
-static void compare(zt_check *c, const cJSON *pass, const char *role, const float *frames, int n, int C, size_t plane, float low,
-                    float high)
+static void compare(zt_check *c, const cJSON *pass, const char *role, const float *frames, int n, int C, size_t plane,
+                    float low, float high)
 {
     const size_t floats = (size_t)n * (size_t)C * plane;
     float *const y = zt_check_must(malloc((floats + 1) * sizeof(*y)));

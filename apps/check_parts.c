@@ -17,8 +17,10 @@ static bool moe_config(zt_check *c, zt_config *out)
 {
     cJSON *const json = zt_check_config(c);
     *out = (zt_config){
-        .dim = (int)zt_check_number(json, "dim", 0), .inter = (int)zt_check_number(json, "moe_inter_dim", 0),
-        .experts = (int)zt_check_number(json, "n_routed_experts", 0), .top_k = (int)zt_check_number(json, "n_activated_experts", 0),
+        .dim = (int)zt_check_number(json, "dim", 0),
+        .inter = (int)zt_check_number(json, "moe_inter_dim", 0),
+        .experts = (int)zt_check_number(json, "n_routed_experts", 0),
+        .top_k = (int)zt_check_number(json, "n_activated_experts", 0),
         .shared_experts = (int)zt_check_number(json, "n_shared_experts", 0),
         .groups = (int)zt_check_number(json, "n_expert_groups", 1),
         .limited_groups = (int)zt_check_number(json, "n_limited_groups", 1),
@@ -120,7 +122,8 @@ static void op_combine(zt_check *c, const cJSON *pass, const char *const in[2], 
     const zt_weight *wx, *wy;
     float *const x = zt_check_in(c, pass, in[0], &wx), *const y = zt_check_in(c, pass, in[1], &wy);
     if (x && y && wx->elements == wy->elements && wx->elements <= MANY) {
-        const zt_tensor tx = zt_tensor_2d(x, ZT_F32, 1, (int)wx->elements), ty = zt_tensor_2d(y, ZT_F32, 1, (int)wy->elements);
+        const zt_tensor tx = zt_tensor_2d(x, ZT_F32, 1, (int)wx->elements);
+        const zt_tensor ty = zt_tensor_2d(y, ZT_F32, 1, (int)wy->elements);
         c->d->k.combine(c->d, tx, (float)a, tx, (float)b, ty);
         zt_check_out(c, pass, out, x, wx->elements);
     } else {
@@ -148,7 +151,8 @@ static void op_euler(zt_check *c, const cJSON *pass, double shift)
     const zt_weight *wx, *wv, *wu = NULL;
     if (n < 1 || n > 128)
         return zt_check_refuse(c, "a schedule of that length is not reasonable");
-    float *const x = zt_check_in(c, pass, "x", &wx), *const v = zt_check_in(c, pass, guidance > 0 ? "v_cond" : "v", &wv);
+    float *const x = zt_check_in(c, pass, "x", &wx);
+    float *const v = zt_check_in(c, pass, guidance > 0 ? "v_cond" : "v", &wv);
     float *const u = guidance > 0 ? zt_check_in(c, pass, "v_uncond", &wu) : NULL;
     if (x && v && wv->elements == n * wx->elements && (!u || wu->elements == wv->elements)) {
         euler_levels(sigma, n, shift);
@@ -185,7 +189,8 @@ static void op_unipc(zt_check *c, const cJSON *pass, double shift)
     float *const x = zt_check_in(c, pass, "x", &wx), *const v = zt_check_in(c, pass, "v", &wv);
     if (x && v && wv->elements == n * wx->elements && wv->elements <= MANY) {
         const size_t floats = (size_t)wx->elements;
-        float *const xs = zt_check_must(calloc((size_t)n + 3, floats * sizeof(*xs))), *const spare = xs + (size_t)n * floats;
+        float *const xs = zt_check_must(calloc((size_t)n + 3, floats * sizeof(*xs)));
+        float *const spare = xs + (size_t)n * floats;
         zt_unipc_init(&u, n, shift, floats, (float *const[]){ spare, spare + floats, spare + 2 * floats });
         for (int i = 0; i < n; i++) {
             zt_unipc_step(&u, x, v + (size_t)i * floats);
@@ -257,13 +262,16 @@ static void op_rope(zt_check *c, const cJSON *pass)
         return;
     const zt_config config = { .dim = D, .heads = 1 };
     double freq[2][512];
-    zt_dit t = { .c = &config, .n_space = D / 6, .n_time = pairs - 2 * (D / 6), .rope_time = freq[0], .rope_space = freq[1] };
+    zt_dit t = {
+        .c = &config, .n_space = D / 6, .n_time = pairs - 2 * (D / 6), .rope_time = freq[0], .rope_space = freq[1]
+    };
     zt_frequencies(freq[0], t.n_time);
     zt_frequencies(freq[1], t.n_space);
 
     const int T = grid[1] * grid[2], n = grid[0] * T * pairs;
     float *const angle = zt_check_must(calloc(2 * (size_t)n, sizeof(*angle)));
-    float *const cosine = zt_check_must(calloc((size_t)n, sizeof(*cosine))), *const sine = zt_check_must(calloc((size_t)n, sizeof(*sine)));
+    float *const cosine = zt_check_must(calloc((size_t)n, sizeof(*cosine)));
+    float *const sine = zt_check_must(calloc((size_t)n, sizeof(*sine)));
     for (int f = 0; f < grid[0]; f++)
         zt_dit_angles(&t, start + f, grid[1], grid[2], angle + (size_t)f * (size_t)T * (size_t)D);
     for (int i = 0; i < n; i++) {
@@ -299,9 +307,11 @@ static void op_patchify(zt_check *c, const cJSON *pass)
     const zt_weight *w;
     float *const x = zt_check_in(c, pass, "x", &w);
     if (x && w->rank == 4 && w->shape[2] % 2 == 0 && w->shape[3] % 2 == 0 && w->elements <= MANY && w->elements > 0) {
-        const int C = (int)w->shape[0], F = (int)w->shape[1], h = (int)w->shape[2], wide = (int)w->shape[3], T = h / 2 * (wide / 2);
+        const int C = (int)w->shape[0], F = (int)w->shape[1], h = (int)w->shape[2], wide = (int)w->shape[3];
+        const int T = h / 2 * (wide / 2);
         const size_t plane = (size_t)(h * wide);
-        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame))), *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
+        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame)));
+        float *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
         for (int f = 0; f < F; f++) {
             for (int i = 0; i < C; i++)
                 memcpy(frame + (size_t)i * plane, x + (size_t)(i * F + f) * plane, plane * sizeof(float));
@@ -328,7 +338,8 @@ static void op_unpatchify(zt_check *c, const cJSON *pass)
     const int F = grid[0], T = grid[1] * grid[2], h = 2 * grid[1], wide = 2 * grid[2];
     if (x && C > 0 && C <= 256 && w->elements == (int64_t)F * T * 4 * C) {
         const size_t plane = (size_t)(h * wide);
-        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame))), *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
+        float *const frame = zt_check_must(calloc((size_t)C * plane, sizeof(*frame)));
+        float *const y = zt_check_must(calloc((size_t)w->elements, sizeof(*y)));
         for (int f = 0; f < F; f++) {
             c->d->k.unpatchify(c->d, zt_tensor_4d(frame, ZT_F32, 1, C, h, wide),
                                zt_tensor_rows(zt_tensor_2d(x, ZT_F32, F * T, 4 * C), f * T, T));

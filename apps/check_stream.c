@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parity of a model directory with the latents and pictures that its trainer stored beside the weights.
 //
-// NAME-reference.safetensors holds, for seeds S = 0, 1, ...: S.noise [frames, C, h, w], S.controls [frames, n], S.tokens, and per
-// frame F what came out: S.latents.F [steps, C, h, w] after each step, S.rgb.F [3, 8h, 8w]. The first frame takes first_frame_steps.
+// NAME-reference.safetensors holds, for seeds S = 0, 1, ...: S.noise [frames, C, h, w], S.controls [frames, n],
+// S.tokens, and per frame F what came out: S.latents.F [steps, C, h, w] after each step, S.rgb.F [3, 8h, 8w]. The first
+// frame takes first_frame_steps.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +68,8 @@ static bool run_frame(struct run *r, int frame, const zt_weight *noise, const zt
     zt_model_steps(r->m, steps, t);
     for (int i = 0; i < steps; i++) {
         char what[32];
-        const zt_job job = { r->s, i == 0 && frame ? ZT_COMMIT_DENOISE : ZT_DENOISE, t[i], i + 1 < steps ? t[i + 1] : 0 };
+        const zt_job job = { r->s, i == 0 && frame ? ZT_COMMIT_DENOISE : ZT_DENOISE, t[i],
+                             i + 1 < steps ? t[i + 1] : 0 };
         if (zt_model_pass(r->m, &job, 1, 0, r->m->c.layers) < 0)
             return false;
         snprintf(what, sizeof(what), ".%d", i);
@@ -81,7 +83,7 @@ static bool run_frame(struct run *r, int frame, const zt_weight *noise, const zt
         if (fabsf(value) > 1 && fabsf(r->rgb[i]) == 1)
             r->rgb[i] = value;
     }
-    compare(r, rgb, 0, pixels, r->rgb, "", fmax(r->c->limit, 1e-3));      // a half has 11 bits: up to 2^-12 of each value
+    compare(r, rgb, 0, pixels, r->rgb, "", fmax(r->c->limit, 1e-3)); // a half has 11 bits: up to 2^-12 of each value
     return true;
 }
 
@@ -93,8 +95,9 @@ static bool run_seed(struct run *r)
     if (zt_state_create(&r->s, r->m, 0, 0, 0) < 0)
         return false;
     r->plane = (size_t)r->m->c.out_dim * (size_t)(r->s->lh * r->s->lw);
-    if (noise->elements != frames * (int64_t)r->plane || !controls || controls->elements != frames * r->m->c.n_controls || !tokens
-        || tokens->elements < 1 || tokens->elements > r->m->c.text.max_tokens)
+    if (noise->elements != frames * (int64_t)r->plane || !controls ||
+        controls->elements != frames * r->m->c.n_controls || !tokens || tokens->elements < 1 ||
+        tokens->elements > r->m->c.text.max_tokens)
         return false;
     r->s->n_prompt = (int)tokens->elements;
     for (int i = 0; i < r->s->n_prompt; i++) {

@@ -23,7 +23,8 @@ struct stream {
 
 static zt_kv kv_shape(const struct stream *s, int valid)
 {
-    return (zt_kv){ .type = s->m->dit.cache_type, .H = s->m->c.heads, .D = s->m->c.dim / s->m->c.heads, .valid = valid };
+    return (
+        zt_kv){ .type = s->m->dit.cache_type, .H = s->m->c.heads, .D = s->m->c.dim / s->m->c.heads, .valid = valid };
 }
 
 // The context, padded with zero rows to text_len, becomes keys and values.
@@ -31,7 +32,8 @@ static bool set_text(struct stream *s, const cJSON *pass)
 {
     const zt_weight *w;
     const int width = s->m->dit.text_dim;
-    const int rows = (int)zt_check_number(cJSON_GetObjectItemCaseSensitive(s->c->json, "params"), "text_len", s->m->c.text_len);
+    const int rows =
+        (int)zt_check_number(cJSON_GetObjectItemCaseSensitive(s->c->json, "params"), "text_len", s->m->c.text_len);
     float *const in = zt_check_in(s->c, pass, "context", &w);
     if (!in)
         return false;
@@ -57,8 +59,9 @@ static bool set_text(struct stream *s, const cJSON *pass)
 
 static bool set_shape(struct stream *s, const zt_weight *x)
 {
-    if (x->rank != 4 || x->shape[0] != s->m->c.out_dim || x->shape[1] < 1 || x->shape[2] % 2 || x->shape[3] % 2
-        || x->shape[2] < 2 || x->shape[3] < 2 || x->elements > 1 << 26 || (s->h && (x->shape[2] != s->h || x->shape[3] != s->w))) {
+    if (x->rank != 4 || x->shape[0] != s->m->c.out_dim || x->shape[1] < 1 || x->shape[2] % 2 || x->shape[3] % 2 ||
+        x->shape[2] < 2 || x->shape[3] < 2 || x->elements > 1 << 26 ||
+        (s->h && (x->shape[2] != s->h || x->shape[3] != s->w))) {
         zt_error("%s: latents do not fit the model", s->c->dir);
         s->c->broken = true;
         return false;
@@ -209,7 +212,8 @@ static void run_chunk(struct stream *s, const struct rollout *r, int index, floa
         pass_at(s, (int64_t)index * r->chunk, r->chunk, t);
         if (!last)
             zt_check_exchange(eps, r->eps + (size_t)(index * (r->steps - 1) + j) * n, C, r->chunk, plane);
-        step(s, n, zt_sampler_nearest(r->t[j], r->shift), last ? 0 : zt_sampler_nearest(r->t[j + 1], r->shift), last ? NULL : eps, x0);
+        step(s, n, zt_sampler_nearest(r->t[j], r->shift), last ? 0 : zt_sampler_nearest(r->t[j + 1], r->shift),
+             last ? NULL : eps, x0);
     }
     for (int i = 0; i < r->chunk; i++)
         t[i] = r->context_t;
@@ -220,7 +224,8 @@ static void run_chunk(struct stream *s, const struct rollout *r, int index, floa
 static bool read_rollout(zt_check *c, struct rollout *r)
 {
     const cJSON *const params = cJSON_GetObjectItemCaseSensitive(c->json, "params"), *step_of;
-    *r = (struct rollout){ .chunk = (int)zt_check_number(params, "chunk_frames", 0), .shift = zt_check_number(params, "shift", 5),
+    *r = (struct rollout){ .chunk = (int)zt_check_number(params, "chunk_frames", 0),
+                           .shift = zt_check_number(params, "shift", 5),
                            .context_t = zt_check_number(params, "context_t", 0) };
     const bool warp = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(params, "warp"));
     cJSON_ArrayForEach(step_of, cJSON_GetObjectItemCaseSensitive(params, "steps")) {

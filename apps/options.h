@@ -25,7 +25,7 @@ typedef struct zt_range {
 } zt_range;
 
 typedef struct zt_option {
-    const char         *name;       // long, without dashes; the twin of "crf" is ZOETROPE_CRF, the key of --config "crf"
+    const char         *name;       // long, without dashes; "crf" has the twin ZOETROPE_CRF, its key in a file is "crf"
     char                letter;     // short, or 0
     enum zt_option_kind kind;
     void               *to;         // of the kind's type; holds the default, written when the option is given

@@ -21,7 +21,8 @@ typedef struct zt_progress {
 // `path` NULL: none; "-": stdout. 0 or -errno (logged).
 int  zt_progress_open(zt_progress *p, const char *path, int64_t frames, int quiet);
 void zt_progress_tell(zt_progress *p, int64_t done, int64_t now);      // at most ten times a second
-void zt_progress_close(zt_progress *p, int64_t done, int64_t now, const char *how);    // how: "end", "interrupted", "failed"
+// how: "end", "interrupted", "failed".
+void zt_progress_close(zt_progress *p, int64_t done, int64_t now, const char *how);
 
 #ifdef __cplusplus
 }

@@ -38,7 +38,8 @@ void check_history(ck *c)
     static const int sizes[][2] = { { 1, 1 }, { 3, 5 }, { 130, 16 }, { 70, 33 }, { 9, 384 }, { 1200, 96 } };
     for (size_t i = 0; i < ZT_LEN(sizes); i++) {
         for (int j = 0; j < 8; j++)
-            run_case(c, j & 1 ? ZT_BF16 : ZT_F32, sizes[i][0], sizes[i][1], j & 2, j & 4, j & 4 ? ZT_ACT_SILU : ZT_ACT_NONE);
+            run_case(c, j & 1 ? ZT_BF16 : ZT_F32, sizes[i][0], sizes[i][1], j & 2, j & 4,
+                     j & 4 ? ZT_ACT_SILU : ZT_ACT_NONE);
     }
     run_case(c, ZT_F32, 20, 48, false, true, ZT_ACT_NONE);
 }

@@ -125,7 +125,9 @@ static int end_pass(const zt_job *job, int n)
     for (int i = 0; i < n; i++) {
         zt_state *s = job[i].s;
         // The contract: what was begun last needs the frame before in the cache.
-        assert(job[i].pass == ZT_COMMIT ? !s->committed && !s->began : job[i].pass == ZT_DENOISE ? s->committed : !s->committed);
+        assert(job[i].pass == ZT_COMMIT    ? !s->committed && !s->began
+               : job[i].pass == ZT_DENOISE ? s->committed
+                                           : !s->committed);
         fake.commits += job[i].pass != ZT_DENOISE;
         fake.merged += job[i].pass == ZT_COMMIT_DENOISE;
         s->committed = 1;

@@ -26,5 +26,6 @@ struct fake_model_control {
 
 extern struct fake_model_control fake;
 
-// 64x32, 25 fps, 2 steps, 4 for the first frame, controls "yaw" "pitch", default prompt "mountains"; knows that word and "sea".
+// 64x32, 25 fps, 2 steps, 4 for the first frame, controls "yaw" "pitch", default prompt "mountains"; knows that word
+// and "sea".
 zt_model *fake_model_open(zt_device *d);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fuzz target: any bytes as a weights file and as a config.json. Without libFuzzer the program replays files and folders of files.
+// Fuzz target: any bytes as a weights file and as a config.json. Without libFuzzer the program replays files and
+// folders of files.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

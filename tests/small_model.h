@@ -12,8 +12,8 @@ static inline char *small_model(const char *tool, const char *flags)
     char folder[] = "/tmp/zt-model-XXXXXX", command[2048];
     if (!mkdtemp(folder))
         exit(1);
-    snprintf(command, sizeof(command), "%s --dim 64 --heads 2 --layers 2 --experts 4 --inter 40 --size 96x64 %s %s", tool,
-             flags, folder);
+    snprintf(command, sizeof(command), "%s --dim 64 --heads 2 --layers 2 --experts 4 --inter 40 --size 96x64 %s %s",
+             tool, flags, folder);
     if (system(command) != 0) {
         fprintf(stderr, "failed: %s\n", command);
         exit(1);

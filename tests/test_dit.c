@@ -60,8 +60,15 @@ static zt_segment segment(struct chunk *k)
 {
     for (int i = 0; i < k->frames; i++)
         k->slot[i] = k->in[i].slot;
-    return (zt_segment){ .frame = k->in, .frames = k->frames, .h = k->h, .w = k->w, .first = k->first, .kv = k->cache.kv,
-                         .text = k->text.kv, .slot = k->slot, .slots = k->frames };
+    return (zt_segment){ .frame = k->in,
+                         .frames = k->frames,
+                         .h = k->h,
+                         .w = k->w,
+                         .first = k->first,
+                         .kv = k->cache.kv,
+                         .text = k->text.kv,
+                         .slot = k->slot,
+                         .slots = k->frames };
 }
 
 static void run(zt_model *m, const zt_segment *s, int n)
@@ -154,8 +161,8 @@ static double distance(enum zt_precision p)
     return sqrt(error / norm);
 }
 
-// bf16 keeps 8 bits and int8 at most as much of a row's largest value; a dozen roundings follow each other. Not zero: then
-// nothing was rounded, and the precision asked for was not the one that ran.
+// bf16 keeps 8 bits and int8 at most as much of a row's largest value; a dozen roundings follow each other. Not zero:
+// then nothing was rounded, and the precision asked for was not the one that ran.
 static void shorter_arithmetic_stays_close(void **state)
 {
     const double bf16 = distance(ZT_PRECISION_BF16), int8 = distance(ZT_PRECISION_INT8);

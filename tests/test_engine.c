@@ -146,9 +146,10 @@ static void live_keeps_its_clock(void **state)
     assert_int_equal(all - m.outcome[ZT_DROPPED], r->n);
     for (int i = 1; i < r->n; i++) {
         if (i > 1)
-            assert_int_equal(r->seen[i].due - r->seen[i - 1].due, (int64_t)(r->seen[i].index - r->seen[i - 1].index) * 40 * ZT_MS);
+            assert_int_equal(r->seen[i].due - r->seen[i - 1].due,
+                             (int64_t)(r->seen[i].index - r->seen[i - 1].index) * 40 * ZT_MS);
         const bool moved = r->seen[i - 1].repeated || r->seen[i].index > r->seen[i - 1].index + 1;   // to a later slot
-        assert_true(r->seen[i].repeated || moved || r->seen[i].sampled >= r->seen[i].due - 80 * ZT_MS);  // nothing stale
+        assert_true(r->seen[i].repeated || moved || r->seen[i].sampled >= r->seen[i].due - 80 * ZT_MS); // nothing stale
     }
     // Released later than the frame before is shown: committed alone, unless the machine is too busy.
     assert_true(fake.merged < 20 || m.outcome[ZT_ON_TIME] < 40);
@@ -267,7 +268,9 @@ static void prompts_must_be_utf8(void **state)
     big[ZT_PROMPT_BYTES] = 0;
     assert_int_equal(zt_prompt_check(big), 0);
     const char *good[] = { "a", "Gr\xc3\xbc\xc3\x9f", "\xe2\x82\xac", "\xf0\x9f\x8c\x8b", "\xf4\x8f\xbf\xbf" };
-    const char *bad[] = { " \t\n", "\x80", "\xc0\xaf", "\xc3", "\xe0\x80\xaf", "\xed\xbf\xbf", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xff" };
+    const char *bad[] = { " \t\n",        "\x80",         "\xc0\xaf",         "\xc3",
+                          "\xe0\x80\xaf", "\xed\xbf\xbf", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80",
+                          "\xff" };
     for (size_t i = 0; i < ZT_LEN(good); i++)
         assert_int_equal(zt_prompt_check(good[i]), 0);
     for (size_t i = 0; i < ZT_LEN(bad); i++)
@@ -352,7 +355,9 @@ static void *storm(void *cookie)
     for (int i = 0; i < 20; i++) {
         atomic_int frames = 0;
         zt_session *s = NULL;
-        zt_session_params p = { .offline = i % 3 == 0, .unpaced = i % 3 == 1, .on_frame = ignore_frame, .cookie = &frames };
+        zt_session_params p = {
+            .offline = i % 3 == 0, .unpaced = i % 3 == 1, .on_frame = ignore_frame, .cookie = &frames
+        };
         if (zt_session_create(&s, c->r->engine, &p) < 0)
             continue;
         zt_session_prompt(s, "sea");

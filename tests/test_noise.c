@@ -33,7 +33,8 @@ static void philox_gives_the_published_values(void **state)
     }
 }
 
-// Bits, so that a machine or compiler that differs is found out. Computed once with this code; moments and libm are checked below.
+// Bits, so that a machine or compiler that differs is found out. Computed once with this code; moments and libm are
+// checked below.
 static void noise_has_the_pinned_bits(void **state)
 {
     static const uint32_t pinned[2][6] = {
@@ -63,7 +64,8 @@ static void noise_is_addressed_by_seed_frame_step_and_index(void **state)
     }
 }
 
-// Of n normal deviates mean and variance are off by 1/sqrt(n) and sqrt(2/n), the fourth moment by sqrt(96/n); five of each.
+// Of n normal deviates mean and variance are off by 1/sqrt(n) and sqrt(2/n), the fourth moment by sqrt(96/n); five of
+// each.
 static void noise_is_normal(void **state)
 {
     enum { N = 1 << 20 };

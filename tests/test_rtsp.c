@@ -199,8 +199,9 @@ static void one_viewer_does_not_disturb_another(void **state)
 
     int gaps = -1, first = -1;
     const int good = count_pictures("good.raw", &first, &gaps);
-    print_message("good viewer: %d of %d pictures, the first after %d, %d gaps; slowest push %.2f ms; most viewers %d\n",
-                  good, k - v.joined, first - v.joined, gaps, (double)slowest / ZT_MS, most);
+    print_message(
+        "good viewer: %d of %d pictures, the first after %d, %d gaps; slowest push %.2f ms; most viewers %d\n", good,
+        k - v.joined, first - v.joined, gaps, (double)slowest / ZT_MS, most);
     assert_int_equal(gaps, 0);
     assert_true(first - v.joined < 8 * FPS);        // a key frame on demand: without, they come every ten seconds
     assert_true(first + good >= k - FPS / 2);       // to the end

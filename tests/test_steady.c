@@ -29,7 +29,9 @@ static void count(void)
     if (!atomic_load(&counting))
         return;
     pthread_getname_np(pthread_self(), name, sizeof(name));
-    atomic_int *calls = !strcmp(name, "zt-engine") ? &engine_calls : !strcmp(name, "zt-pool") ? &pool_calls : &other_calls;
+    atomic_int *calls = !strcmp(name, "zt-engine") ? &engine_calls
+                        : !strcmp(name, "zt-pool") ? &pool_calls
+                                                   : &other_calls;
     atomic_fetch_add(calls, 1);
 }
 
@@ -109,11 +111,13 @@ int main(int argc, char **argv)
     err = zt_engine_create(&e, d, m);
     if (err < 0)
         goto out;
-    err = zt_session_create(&s, e, &(zt_session_params){ .frames = 1001, .unpaced = true, .on_frame = on_frame, .cookie = &s });
+    err = zt_session_create(
+        &s, e, &(zt_session_params){ .frames = 1001, .unpaced = true, .on_frame = on_frame, .cookie = &s });
     if (err < 0)
         goto out;
     err = zt_session_wait(s);
-    printf("calls between frames 100 and 1000: engine %d, pool %d (others %d)\n", engine_calls, pool_calls, other_calls);
+    printf("calls between frames 100 and 1000: engine %d, pool %d (others %d)\n", engine_calls, pool_calls,
+           other_calls);
     if (engine_calls || pool_calls || !pool_seen || atomic_load(&counting))
         err = -1;
 out:
