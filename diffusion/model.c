@@ -223,8 +223,11 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         precision = choose(m->d, w, precision);
         err = load(m, w, precision);
     }
+    const uint64_t hash = err ? 0 : zt_weights_hash(w);
+    if (!err)
+        err = zt_weights_check(w);
     if (!err) {
-        describe(m, precision, zt_weights_hash(w));
+        describe(m, precision, hash);
         m->slice = m->dit;
         m->slice.work = (zt_work){ 0 };
     }

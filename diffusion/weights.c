@@ -12,6 +12,7 @@
 #include "diffusion/json.h"
 #include "diffusion/models.h"
 #include "diffusion/weights_file.h"
+#include "diffusion/weights_map.h"
 
 enum { FILES_MAX = 1024, INDEX_MAX = 16 << 20 };
 
@@ -180,6 +181,7 @@ int zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *
     int err = create(&w, label, 1);
     if (!err) {
         w->files = 1;
+        w->file[0].fd = -1;
         w->file[0].bytes = (void *)bytes;
         w->file[0].n = n;
         err = zt_weights_reader(bytes, n, label)(&w->file[0].part, bytes, n, label);
@@ -204,6 +206,25 @@ void zt_weights_close(zt_weights **w)
     free((*w)->w);
     free(*w);
     *w = NULL;
+}
+
+int zt_weights_check(const zt_weights *w)
+{
+    for (int i = 0; i < w->files; i++) {
+        const int err = zt_weights_file_check(&w->file[i]);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+void zt_weights_drop(const zt_weights *w, const zt_weight *t)
+{
+    for (int i = 0; i < w->files; i++) {
+        const char *const from = w->file[i].bytes, *const data = t->data;
+        if (w->file[i].map && data >= from && data < from + w->file[i].n)
+            zt_weights_map_drop(data, t->bytes);
+    }
 }
 
 int zt_weights_count(const zt_weights *w)

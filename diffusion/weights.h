@@ -48,6 +48,11 @@ int  zt_weights_open(zt_weights **out, const char *path);
 // The same of bytes in memory, which are borrowed; `label` names them in messages.
 int  zt_weights_parse(zt_weights **out, const void *bytes, size_t n, const char *label);
 void zt_weights_close(zt_weights **w);
+// Are the files still what was opened? 0, -EINVAL (logged): then what was read since is not to be used. A mapped file that
+// is cut off reads as zeros beyond its end.
+int  zt_weights_check(const zt_weights *w);
+// Lets go of the pages of a tensor that has been read: a mapped file's memory is then no longer counted as ours.
+void zt_weights_drop(const zt_weights *w, const zt_weight *t);
 
 int  zt_weights_count(const zt_weights *w);
 const zt_weight *zt_weights_at(const zt_weights *w, int i);     // in order of name

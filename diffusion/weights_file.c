@@ -6,15 +6,15 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "base/log.h"
+#include "diffusion/weights_map.h"
 
 // Up to here a file is read into memory, so that what was checked cannot change any more; above, it is mapped.
-static const off_t read_max = 256 << 20;
+static const off_t read_max = 16 << 20;
 
 static int fail(const char *path, int err)
 {
@@ -42,14 +42,32 @@ static int read_all(struct zt_weights_file *f, int fd, size_t n)
 
 static int map_all(struct zt_weights_file *f, int fd, size_t n)
 {
-    void *const p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED)
-        return errno;
-    f->bytes = p;
+    const int err = zt_weights_map_open(&f->map, fd, n);
+    if (err)
+        return -err;
+    f->bytes = (void *)zt_weights_map_bytes(f->map);
     f->n = n;
-    f->mapped = f->owned = true;
-    struct stat now;
-    return fstat(fd, &now) < 0 || (size_t)now.st_size != n ? EIO : 0;
+    return 0;
+}
+
+static bool same(const struct zt_weights_file *f, const struct stat *st)
+{
+    return st->st_dev == f->device && st->st_ino == f->inode && st->st_size == f->size
+        && st->st_mtim.tv_sec == f->changed.tv_sec && st->st_mtim.tv_nsec == f->changed.tv_nsec;
+}
+
+static int changed(const struct zt_weights_file *f)
+{
+    zt_error("%s: was changed while it was read", f->path);
+    return -EINVAL;
+}
+
+int zt_weights_file_check(const struct zt_weights_file *f)
+{
+    struct stat st;
+    if (f->fd < 0)
+        return 0;                               // in memory: what was checked is what is used
+    return zt_weights_map_broken(f->map) || fstat(f->fd, &st) < 0 || !same(f, &st) ? changed(f) : 0;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -68,31 +86,53 @@ zt_weights_read_fn *zt_weights_reader(const void *bytes, size_t n, const char *l
                                                                                               : zt_safetensors_read;
 }
 
+// The one open of the file: what the child reads, what is mapped and what is checked later are this descriptor's.
+static int open_once(struct zt_weights_file *f, const char *path)
+{
+    struct stat st, now;
+    f->path = strdup(path);
+    f->fd = f->path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (!f->path)
+        return ENOMEM;
+    if (f->fd < 0 || fstat(f->fd, &st) < 0)
+        return errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    f->device = st.st_dev;
+    f->inode = st.st_ino;
+    f->size = st.st_size;
+    f->changed = st.st_mtim;
+    const int err = st.st_size <= read_max ? read_all(f, f->fd, (size_t)st.st_size)
+                                           : map_all(f, f->fd, (size_t)st.st_size);
+    if (!err && (fstat(f->fd, &now) < 0 || !same(f, &now)))
+        return EAGAIN;                          // being written
+    return err;
+}
+
 int zt_weights_file_open(struct zt_weights_file *f, const char *path)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return fail(path, errno);
-    struct stat st;
-    int err = fstat(fd, &st) < 0 ? errno : 0;
-    if (!err && !S_ISREG(st.st_mode))
-        err = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    if (!err)
-        err = st.st_size <= read_max ? read_all(f, fd, (size_t)st.st_size) : map_all(f, fd, (size_t)st.st_size);
-    close(fd);
+    *f = (struct zt_weights_file){ .fd = -1 };
+    const int err = open_once(f, path);
+    if (err == EAGAIN)
+        return changed(f);
     if (err)
         return fail(path, err);
-    return zt_weights_reader(f->bytes, f->n, path)(&f->part, f->bytes, f->n, path);
+    if (!f->map) {
+        close(f->fd);
+        f->fd = -1;
+    }
+    return zt_weights_read_apart(&f->part, f->bytes, f->n, path);
 }
 
 void zt_weights_file_close(struct zt_weights_file *f)
 {
-    if (f->mapped)
-        munmap(f->bytes, f->n);
-    else if (f->owned)
+    if (f->path && f->fd >= 0)
+        close(f->fd);
+    if (f->owned)
         free(f->bytes);
+    zt_weights_map_close(&f->map);
     free(f->part.w);
     free(f->part.names);
     free(f->path);
-    *f = (struct zt_weights_file){ 0 };
+    *f = (struct zt_weights_file){ .fd = -1 };
 }

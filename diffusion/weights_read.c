@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "diffusion/weights.h"
+#include "diffusion/weights_file.h"
 
 static float half(const uint8_t *p)
 {
@@ -159,6 +159,51 @@ int zt_coding_elements(enum zt_coding c)
 size_t zt_coding_bytes(enum zt_coding c)
 {
     return codings[c].bytes;
+}
+
+const char *zt_dtype_name(const char *name)
+{
+    static const char *const known[] = {
+        "F32", "BF16", "F16", "I8", "I32", "BOOL", "U8", "F8_E5M2", "F8_E4M3", "I16", "U16", "U32", "F64", "I64", "U64",
+        "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K",
+    };
+    for (size_t i = 0; i < ZT_LEN(known); i++) {
+        if (strcmp(known[i], name) == 0)
+            return known[i];
+    }
+    return NULL;
+}
+
+// Bytes from the first element to the last; false when a number does not fit.
+static bool span(const zt_weight *w, uint64_t *bytes)
+{
+    const uint64_t block = w->coding ? codings[w->coding].bytes : zt_type_bytes(w->type);
+    int64_t last = 0, along;
+    if (!w->strided)
+        return w->elements % codings[w->coding].elements == 0
+            && !__builtin_mul_overflow((uint64_t)(w->elements / codings[w->coding].elements), block, bytes);
+    for (int i = 0; i < w->rank; i++) {
+        if (w->step[i] < 0 || __builtin_mul_overflow(ZT_MAX(w->shape[i], 1) - 1, w->step[i], &along)
+            || __builtin_add_overflow(last, along, &last))
+            return false;
+    }
+    return last < INT64_MAX && !__builtin_mul_overflow((uint64_t)last + 1, block, bytes);
+}
+
+bool zt_weight_fits(const zt_weight *w, const void *file, size_t n)
+{
+    int64_t elements = 1;
+    uint64_t bytes;
+    for (int i = 0; i < w->rank; i++) {
+        if (w->shape[i] < 0 || __builtin_mul_overflow(elements, w->shape[i], &elements))
+            return false;
+    }
+    const size_t at = (size_t)((const char *)w->data - (const char *)file);
+    if (elements != w->elements || at > n || w->bytes > n - at)
+        return false;
+    if (!w->usable || elements == 0)
+        return true;
+    return !(w->strided && w->coding) && span(w, &bytes) && bytes == w->bytes;
 }
 
 static void read_coded(const zt_weight *w, int64_t from, int64_t n, float *out)
