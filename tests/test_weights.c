@@ -104,7 +104,7 @@ static void cut_files_are_refused(void **state)
     for (size_t k = 0; k < ZT_LEN(names); k++) {
         size_t n;
         uint8_t *const bytes = read_file(names[k], &n);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i += i > 200 && i + 200 < n ? 11 : 1) {
             if (parse(bytes, i, names[k]) != -EINVAL)
                 fail_msg("%s: accepted with %zu of %zu bytes", names[k], i, n);
         }
@@ -120,7 +120,7 @@ static void a_changed_byte_does_no_harm(void **state)
     for (size_t k = 0; k < ZT_LEN(names); k++) {
         size_t n;
         uint8_t *const bytes = read_file(names[k], &n);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i += i > 6000 && i + 4000 < n ? 17 : 1) {
             const uint8_t was = bytes[i];
             bytes[i] = to[i % ZT_LEN(to)] == was ? (uint8_t)~was : to[i % ZT_LEN(to)];
             const int err = parse(bytes, n, names[k]);
