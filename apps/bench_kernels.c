@@ -220,26 +220,27 @@ static void call_attention(void *cookie)
     w->d->k.attention(w->d, w->out, w->x, &w->span, 1);
 }
 
-static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int H)
+static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int H, int D)
 {
     work w;
     char shape[64];
     int slot[64];
     if (!wanted(k, "attention", type) || !begin(k, &w))
         return;
-    w.kv = (zt_kv){ .type = type, .H = H, .D = 64, .keys = (int)zt_round_up(m, 16), .valid = m };
+    w.kv = (zt_kv){ .type = type, .H = H, .D = D, .keys = (int)zt_round_up(m, 16), .valid = m };
     const size_t bytes = zt_kv_slot_bytes(&w.kv);
     w.kv.k = take(k, bytes * (size_t)slots), w.kv.v = take(k, bytes * (size_t)slots);
-    const zt_tensor kv = rows(k, ZT_F32, 1, 1, m, H * 64);
-    w.x = rows(k, ZT_F32, 1, 1, m, H * 64), w.out = rows(k, ZT_F32, 1, 1, m, H * 64);
+    w.kv.scale = take(k, zt_kv_scales(&w.kv) * (size_t)(slots * H) * sizeof(float));
+    const zt_tensor kv = rows(k, ZT_F32, 1, 1, m, H * D);
+    w.x = rows(k, ZT_F32, 1, 1, m, H * D), w.out = rows(k, ZT_F32, 1, 1, m, H * D);
     for (int i = 0; i < slots; i++) {
         slot[i] = i;
         k->d->k.kv_append(k->d, &w.kv, i, kv, kv);
     }
     w.span = (zt_span){ .rows = m, .kv = &w.kv, .slot = slot, .n = slots };
-    snprintf(shape, sizeof(shape), "q%d kv%d H%d D64", m, m * slots, H);
-    report(k, "attention", type_name[type], shape, 4.0 * m * m * slots * H * 64, "GF/s", limit(k, type),
-           &(zt_side){ .call = call_attention, .cookie = &w }, 1);
+    snprintf(shape, sizeof(shape), "q%d kv%d H%d D%d", m, m * slots, H, D);
+    report(k, "attention", type == ZT_I8 ? "int8" : type_name[type], shape, 4.0 * m * m * slots * H * D,
+           type == ZT_I8 ? "GOP/s" : "GF/s", limit(k, type), &(zt_side){ .call = call_attention, .cookie = &w }, 1);
 }
 
 static void call_moe(void *cookie)
@@ -366,11 +367,16 @@ int zt_bench_kernels(zt_bench *b)
     const enum zt_type types[] = { ZT_I8, ZT_I4, ZT_BF16, ZT_F32 };
     for (size_t i = 0; i < ZT_LEN(types); i++)
         bench_matrices(&k, types[i]);
-    for (int i = 0; i < 2; i++) {
-        bench_attention(&k, types[2 + i], M, WINDOW, HEADS);
-        bench_attention(&k, types[2 + i], 512, 4, 12);
-        bench_conv(&k, types[2 + i], 18, 32, 64, 64);
-        bench_conv(&k, types[2 + i], 72, 128, 32, 32);
+    for (size_t i = 0; i < ZT_LEN(types); i++) {
+        if (types[i] == ZT_I4)
+            continue;
+        bench_attention(&k, types[i], M, WINDOW, HEADS, DIM / HEADS);
+        bench_attention(&k, types[i], M, WINDOW, 2 * HEADS, DIM / HEADS / 2);
+        bench_attention(&k, types[i], 512, 8, 12, 128);
+    }
+    for (int i = 2; i < 4; i++) {
+        bench_conv(&k, types[i], 18, 32, 64, 64);
+        bench_conv(&k, types[i], 72, 128, 32, 32);
     }
     bench_i420(&k, 256, 144);
     zt_arena_finish(&k.arena);

@@ -236,17 +236,16 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
     return 0;
 }
 
-static void append(zt_dit *t, int layer)
+// q and k normed and turned, k and v into the cache
+static void append(zt_dit *t, const zt_block *b, int layer)
 {
-    const int d = t->c->dim;
+    const int d = t->c->dim, D = d / t->c->heads;
     const zt_tensor all = rows_of(t->work.qkv, t->M, 3 * d);
     for (int i = 0, m = 0; i < t->segments; i++) {
         const zt_segment *const s = &t->segment[i];
-        for (int j = 0; j < s->frames; j++, m += tokens(s)) {
-            const zt_tensor own = zt_tensor_rows(all, m, tokens(s));
-            t->kv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_columns(own, d, d),
-                         zt_tensor_columns(own, 2 * d, d));
-        }
+        for (int j = 0; j < s->frames; j++, m += tokens(s))
+            t->qkv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_rows(all, m, tokens(s)), b->norm_q,
+                          b->norm_k, t->work.angle + m * D, t->c->eps);
     }
 }
 
@@ -313,7 +312,7 @@ static void run_block(zt_dit *t, int layer)
 {
     const zt_kernels *const k = &t->d->k;
     const zt_block *const b = &t->block[layer];
-    const int d = t->c->dim, D = d / t->c->heads, M = t->M;
+    const int d = t->c->dim, M = t->M;
     const float eps = t->c->eps, *const mod = t->work.modulation;
     const zt_tensor x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d), qkv = rows_of(t->work.qkv, M, 3 * d);
 
@@ -321,9 +320,7 @@ static void run_block(zt_dit *t, int layer)
                   b->modulation, 1u << 1 | 1u << 4);
     k->layer_norm(t->d, y, x, mod + d, mod, 6 * d, t->work.row, eps);
     k->linear(t->d, qkv, y, &b->qkv, &(zt_epilogue){ 0 });
-    k->rms_rope(t->d, zt_tensor_columns(qkv, 0, d), b->norm_q, t->work.angle, D, eps);
-    k->rms_rope(t->d, zt_tensor_columns(qkv, d, d), b->norm_k, t->work.angle, D, eps);
-    append(t, layer);
+    append(t, b, layer);
 
     // Of the last block a commit needs no more than keys and values.
     const int live = layer == t->c->layers - 1 ? t->live : M;

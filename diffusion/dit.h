@@ -66,6 +66,7 @@ typedef struct zt_dit {
     const zt_config *c;
     enum zt_type cache_type;                        // of keys and values
     zt_kv_append_fn *kv_append;                     // the device's, but the plain ones for heads that only those take
+    zt_qkv_append_fn *qkv_append;
     zt_attention_fn *attention;
     zt_matrix    patch, time_projection, head;
     zt_mlp       time, step, control, text;

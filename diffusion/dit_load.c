@@ -196,6 +196,7 @@ int zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum 
 {
     const bool plain = c->dim / c->heads % 16 != 0;
     *t = (zt_dit){ .d = d, .c = c, .cache_type = cache_type, .kv_append = plain ? zt_kv_append_c : d->k.kv_append,
+                   .qkv_append = plain ? zt_qkv_append_c : d->k.qkv_append,
                    .attention = plain ? zt_attention_c : d->k.attention };
     int err = outside_load(t, l);
     if (err)

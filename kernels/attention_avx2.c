@@ -1,64 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over slots of keys, AVX2: 6 queries against all keys, softmax in two passes.
 //
-// As attention_avx512.c; bf16 is widened where it is multiplied, so it saves memory only.
+// As attention_avx512.c; bf16 and 8 bits are widened where they are multiplied, so they save memory only.
 // Measured, Zen 4, one core, 144 queries x 1152 keys of d64: f32 94 GF/s (0.80 of the FMA peak),
 // bf16 90.
-#include <assert.h>
 #include <math.h>
 
 #include "base/base.h"
-#include "kernels/device.h"
+#include "kernels/attention.h"
 #include "kernels/tile_avx2.h"
-
-zt_attention_fn zt_attention_avx2;
 
 enum { ROWS = 6 };
 
-// One head of a few queries, and what a thread works in: the logits, which become probabilities.
+// What goes with a tile: its queries as they are multiplied, and its softmax.
 typedef struct tile {
-    const zt_span *span;
-    int            h;
-    const float   *q_in;            // the first query's head
-    float         *out;
-    int64_t        q_step, out_step;
-    int            rows;            // of q and out; the tile computes an even number
-    float         *s;               // [6][s_step]
-    ptrdiff_t      s_step;
-    float         *q;               // [6][D]
-    float          inverse[ROWS];   // 1 / sum of the row's probabilities
+    const zt_attention_tile *at;
+    float                   *q;             // [6][D]; whole numbers when the cache is I8
+    float                   *scale, *shift; // I8: [slots][6]: logit = sum * scale + shift
+    float                    inverse[ROWS]; // 1 / sum of the row's probabilities
 } tile;
-
-typedef struct attention {
-    zt_tensor      out, q;
-    const zt_span *span;
-    float         *scratch;
-    size_t         scratch_floats;  // per thread
-    ptrdiff_t      s_step;
-} attention;
-
-static int span_keys(const zt_span *s)
-{
-    return s->n * s->kv->keys;
-}
-
-static int span_jobs(const zt_span *s)
-{
-    return (s->rows + ROWS - 1) / ROWS * s->kv->H;
-}
 
 // q / sqrt(D), rounded to bf16 where the cache is; rows that the tile lacks are zero.
 static void load_queries(tile *t, int R)
 {
-    const zt_kv *kv = t->span->kv;
+    const zt_kv *kv = t->at->span->kv;
     const int D = kv->D;
     const __m256 scale = _mm256_set1_ps(1 / sqrtf((float)D));
 
     for (int r = 0; r < R; r++) {
         for (int d = 0; d < D; d += 8) {
             __m256 x = _mm256_setzero_ps();
-            if (r < t->rows)
-                x = _mm256_mul_ps(_mm256_loadu_ps(t->q_in + r * t->q_step + d), scale);
+            if (r < t->at->rows)
+                x = _mm256_mul_ps(_mm256_loadu_ps(t->at->q + r * t->at->q_step + d), scale);
             if (kv->type == ZT_BF16)
                 x = zt_bf16_round8(x);
             _mm256_storeu_ps(t->q + r * D + d, x);
@@ -66,21 +39,71 @@ static void load_queries(tile *t, int R)
     }
 }
 
-// Logits of the span's 16 keys from `block` of a slot; bias added, padding -inf.
-ZT_INLINE void logits_block(const bool bf16, const int R, tile *t, int slot, int block)
+static float max_of(const float *s, int n)
 {
-    const zt_span *span = t->span;
+    __m256 max = _mm256_loadu_ps(s);
+    for (int i = 8; i < n; i += 8)
+        max = _mm256_max_ps(max, _mm256_loadu_ps(s + i));
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+static const float *scales(const tile *t, int slot)
+{
+    const zt_span *span = t->at->span;
+    const size_t head = (size_t)span->slot[slot] * (size_t)span->kv->H + (size_t)t->at->h;
+    return span->kv->scale + head * zt_kv_scales(span->kv);
+}
+
+// Row r of q as whole numbers, and what makes logits of their products with a slot's keys.
+static void quantise_query(tile *t, int r)
+{
+    const int D = t->at->span->kv->D;
+    const float *q = t->at->q + ZT_MIN(r, t->at->rows - 1) * t->at->q_step, root = sqrtf((float)D);
+    __m256 m = _mm256_setzero_ps();
+    for (int d = 0; d < D; d += 8)
+        m = _mm256_max_ps(m, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_loadu_ps(q + d)));
+    float lane[8];
+    _mm256_storeu_ps(lane, m);
+    const float max = max_of(lane, 8);
+    const bool zero = max < 0x1p-100f;
+    const __m256 inverse = _mm256_set1_ps(zero ? 0 : 127 / max);
+    for (int d = 0; d < D; d += 8)
+        _mm256_storeu_ps(t->q + r * D + d, _mm256_round_ps(_mm256_mul_ps(_mm256_loadu_ps(q + d), inverse), 8));
+    for (int i = 0; i < t->at->span->n; i++) {
+        const float *mean = scales(t, i);
+        __m256 sum = _mm256_setzero_ps();
+        for (int d = 0; d < D; d += 8)
+            sum = _mm256_fmadd_ps(_mm256_loadu_ps(q + d), _mm256_loadu_ps(mean + d), sum);
+        t->shift[i * ROWS + r] = zt_sum8(sum) / root;
+        t->scale[i * ROWS + r] = (zero ? 0 : max / 127) * mean[2 * D] / root;
+    }
+}
+
+// Logits of the span's 16 keys from `block` of a slot; bias added, padding -inf.
+ZT_INLINE void logits_block(const enum zt_type type, const int R, tile *t, int slot, int block)
+{
+    const zt_span *span = t->at->span;
     const zt_kv *kv = span->kv;
     const int D = kv->D, key0 = block * 16;
-    const size_t at = ((size_t)t->h * kv->keys + key0) * D * (bf16 ? 2 : 4);
+    const size_t at = ((size_t)t->at->h * kv->keys + key0) * D * zt_type_bytes(type);
     const char *k = (const char *)kv->k + span->slot[slot] * zt_kv_slot_bytes(kv) + at;
-    float *s = t->s + slot * kv->keys + key0;
+    float *s = t->at->s + slot * kv->keys + key0;
     __m256 acc[2 * ROWS];
 
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * R; i++)
         acc[i] = _mm256_setzero_ps();
-    zt_tile_mac8(bf16, R, acc, t->q, D, k, 64, D);
+    if (type == ZT_I8) {
+        zt_tile_mac8_i8(R, acc, t->q, D, k, 64, D, (int)0x80808080);
+#pragma GCC unroll 12
+        for (int i = 0; i < 2 * R; i++)
+            acc[i] = _mm256_fmadd_ps(acc[i], _mm256_set1_ps(t->scale[slot * ROWS + i / 2]),
+                                     _mm256_set1_ps(t->shift[slot * ROWS + i / 2]));
+    } else {
+        zt_tile_mac8(type == ZT_BF16, R, acc, t->q, D, k, 64, D);
+    }
 
     const int valid = kv->valid - key0;
     float bias[16] = { 0 };
@@ -93,7 +116,7 @@ ZT_INLINE void logits_block(const bool bf16, const int R, tile *t, int slot, int
     const __m256 half[2] = { _mm256_loadu_ps(bias), _mm256_loadu_ps(bias + 8) };
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * R; i++)
-        _mm256_storeu_ps(s + i / 2 * t->s_step + i % 2 * 8, _mm256_add_ps(acc[i], half[i % 2]));
+        _mm256_storeu_ps(s + i / 2 * t->at->s_step + i % 2 * 8, _mm256_add_ps(acc[i], half[i % 2]));
 }
 
 // 2^x for x <= 0, to 1.2e-7; below -126 it stays at 2^-126.
@@ -113,134 +136,122 @@ static inline __m256 exp2_negative(__m256 x)
     return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
 
-static float max_of(const float *s, int n)
-{
-    __m256 max = _mm256_loadu_ps(s);
-    for (int i = 8; i < n; i += 8)
-        max = _mm256_max_ps(max, _mm256_loadu_ps(s + i));
-    __m128 m = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
-}
-
-// s[r][0..keys) becomes exp(s - max), rounded to bf16 when bf16.
-static void softmax(bool bf16, int R, tile *t, int keys)
+// s[r][0..keys) becomes exp(s - max), rounded as the cache's type has it.
+static void softmax(enum zt_type type, int R, tile *t, int keys)
 {
     const float log2e = 1.44269504f;
     const __m256 scale = _mm256_set1_ps(log2e);
 
     for (int r = 0; r < R; r++) {
-        float *s = t->s + r * t->s_step;
+        float *s = t->at->s + r * t->at->s_step;
         const __m256 shift = _mm256_set1_ps(max_of(s, keys) * log2e);
         __m256 sum = _mm256_setzero_ps();
         for (int i = 0; i < keys; i += 8) {
-            const __m256 p = exp2_negative(_mm256_fmsub_ps(_mm256_loadu_ps(s + i), scale, shift));
+            __m256 p = exp2_negative(_mm256_fmsub_ps(_mm256_loadu_ps(s + i), scale, shift));
+            if (type == ZT_I8)
+                p = _mm256_round_ps(_mm256_mul_ps(p, _mm256_set1_ps(255)), 8);
             sum = _mm256_add_ps(sum, p);
-            _mm256_storeu_ps(s + i, bf16 ? zt_bf16_round8(p) : p);
+            _mm256_storeu_ps(s + i, type == ZT_BF16 ? zt_bf16_round8(p) : p);
         }
         t->inverse[r] = 1 / zt_sum8(sum);
     }
 }
 
 // 16 of the head's dims from d: P.V over all slots, times 1 / sum.
-ZT_INLINE void values_block(const bool bf16, const int R, tile *t, int d)
+ZT_INLINE void values_block(const enum zt_type type, const int R, tile *t, int d)
 {
-    const zt_span *span = t->span;
+    const zt_span *span = t->at->span;
     const zt_kv *kv = span->kv;
-    const int P = bf16 ? 2 : 1, used = (kv->valid + P - 1) / P * P;
+    const int P = 4 / (int)zt_type_bytes(type), used = (kv->valid + P - 1) / P * P;
     const size_t slot_bytes = zt_kv_slot_bytes(kv);
-    const size_t at = ((size_t)t->h * (kv->keys / P) * kv->D + d) * 4;
-    __m256 acc[2 * ROWS];
+    const size_t at = ((size_t)t->at->h * (kv->keys / P) * kv->D + d) * 4;
+    __m256 acc[2 * ROWS], whole[2 * ROWS];
 
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * R; i++)
-        acc[i] = _mm256_setzero_ps();
+        acc[i] = whole[i] = _mm256_setzero_ps();
     for (int i = 0; i < span->n; i++) {
         const char *v = (const char *)kv->v + span->slot[i] * slot_bytes + at;
-        zt_tile_mac8(bf16, R, acc, t->s + i * kv->keys, t->s_step, v, kv->D * 4, used);
+        const float *p = t->at->s + i * kv->keys;
+        if (type != ZT_I8) {
+            zt_tile_mac8(type == ZT_BF16, R, acc, p, t->at->s_step, v, kv->D * 4, used);
+            continue;
+        }
+        const float *scale = scales(t, i) + kv->D + d;      // every slot has its own
+        zt_tile_mac8_i8(R, acc, p, t->at->s_step, v, kv->D * 4, used, 0);
+#pragma GCC unroll 12
+        for (int r = 0; r < 2 * R; r++) {
+            whole[r] = _mm256_fmadd_ps(acc[r], _mm256_loadu_ps(scale + r % 2 * 8), whole[r]);
+            acc[r] = _mm256_setzero_ps();
+        }
     }
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
-        if (r >= t->rows)
+        if (r >= t->at->rows)
             break;
-        float *out = t->out + r * t->out_step + d;
-        const __m256 scale = _mm256_set1_ps(t->inverse[r]);
-        _mm256_storeu_ps(out, _mm256_mul_ps(acc[2 * r], scale));
-        _mm256_storeu_ps(out + 8, _mm256_mul_ps(acc[2 * r + 1], scale));
+        float *out = t->at->out + r * t->at->out_step + d;
+        const __m256 scale = _mm256_set1_ps(t->inverse[r]), *sum = type == ZT_I8 ? whole : acc;
+        _mm256_storeu_ps(out, _mm256_mul_ps(sum[2 * r], scale));
+        _mm256_storeu_ps(out + 8, _mm256_mul_ps(sum[2 * r + 1], scale));
     }
 }
 
-ZT_INLINE void attend(const bool bf16, const int R, tile *t)
+ZT_INLINE void attend(const enum zt_type type, const int R, tile *t)
 {
-    const zt_span *span = t->span;
+    const zt_span *span = t->at->span;
 
     for (int i = 0; i < span->n; i++)
         for (int block = 0; block < span->kv->keys / 16; block++)
-            logits_block(bf16, R, t, i, block);
-    softmax(bf16, R, t, span_keys(span));
+            logits_block(type, R, t, i, block);
+    softmax(type, R, t, zt_span_keys(span));
     for (int d = 0; d < span->kv->D; d += 16)
-        values_block(bf16, R, t, d);
+        values_block(type, R, t, d);
 }
 
-#define VARIANT(name, bf16, R)          \
+#define VARIANT(name, type, R)          \
     static void name(tile *t)           \
     {                                   \
-        attend(bf16, R, t);             \
+        attend(type, R, t);             \
     }
-VARIANT(attend_f32_2, false, 2)
-VARIANT(attend_f32_4, false, 4)
-VARIANT(attend_f32_6, false, 6)
-VARIANT(attend_bf16_2, true, 2)
-VARIANT(attend_bf16_4, true, 4)
-VARIANT(attend_bf16_6, true, 6)
+VARIANT(attend_f32_2, ZT_F32, 2)
+VARIANT(attend_f32_4, ZT_F32, 4)
+VARIANT(attend_f32_6, ZT_F32, 6)
+VARIANT(attend_bf16_2, ZT_BF16, 2)
+VARIANT(attend_bf16_4, ZT_BF16, 4)
+VARIANT(attend_bf16_6, ZT_BF16, 6)
+VARIANT(attend_i8_2, ZT_I8, 2)
+VARIANT(attend_i8_4, ZT_I8, 4)
+VARIANT(attend_i8_6, ZT_I8, 6)
 #undef VARIANT
 
 typedef void attend_fn(tile *t);
-static attend_fn *const attends[2][ROWS / 2] = {
-    { attend_f32_2, attend_f32_4, attend_f32_6 },
-    { attend_bf16_2, attend_bf16_4, attend_bf16_6 },
+static attend_fn *const attends[ZT_I8 + 1][ROWS / 2] = {
+    [ZT_F32] = { attend_f32_2, attend_f32_4, attend_f32_6 },
+    [ZT_BF16] = { attend_bf16_2, attend_bf16_4, attend_bf16_6 },
+    [ZT_I8] = { attend_i8_2, attend_i8_4, attend_i8_6 },
 };
 
-static void attention_job(void *cookie, int i, int thread)
+static void attend_tile(const zt_attention_tile *at)
 {
-    const attention *a = cookie;
-    const zt_span *span = a->span;
-    for (; i >= span_jobs(span); span++)
-        i -= span_jobs(span);
+    const zt_kv *kv = at->span->kv;
+    tile t = { .at = at, .q = at->spare, .scale = at->spare + ROWS * kv->D };
+    t.shift = t.scale + ROWS * at->span->n;
+    const int twos = (at->rows + 1) / 2;
 
-    const int tiles = (span->rows + ROWS - 1) / ROWS, h = i / tiles, from = i % tiles * ROWS;
-    const int64_t row = span->row0 + from, column = (int64_t)h * span->kv->D;
-    float *scratch = a->scratch + thread * a->scratch_floats;
-    tile t = {
-        .span = span, .h = h, .rows = ZT_MIN(span->rows - from, ROWS),
-        .q_in = zt_f32(a->q) + row * a->q.step[2] + column, .q_step = a->q.step[2],
-        .out = zt_f32(a->out) + row * a->out.step[2] + column, .out_step = a->out.step[2],
-        .s = scratch, .s_step = a->s_step, .q = scratch + ROWS * a->s_step,
-    };
-    const int twos = (t.rows + 1) / 2;
-
-    load_queries(&t, twos * 2);
-    attends[span->kv->type == ZT_BF16][twos - 1](&t);
+    if (kv->type != ZT_I8)
+        load_queries(&t, twos * 2);
+    for (int r = 0; r < twos * 2 && kv->type == ZT_I8; r++)
+        quantise_query(&t, r);
+    attends[kv->type][twos - 1](&t);
 }
 
 void zt_attention_avx2(struct zt_device *d, zt_tensor out, zt_tensor q, const zt_span *span, int n)
 {
-    int keys = 16, D = 16, jobs = 0;
     for (int i = 0; i < n; i++) {
-        const zt_kv *kv = span[i].kv;
-        assert(kv->keys % 16 == 0 && span[i].n > 0 && kv->valid > 0 && kv->valid <= kv->keys);
-        if (kv->D % 16) {                   // no model that is worth more code
+        if (span[i].kv->D % 16) {           // no model that is worth more code
             zt_attention_c(d, out, q, span, n);
             return;
         }
-        keys = ZT_MAX(keys, span_keys(&span[i]));
-        D = ZT_MAX(D, kv->D);
-        jobs += span_jobs(&span[i]);
     }
-    attention a = { .out = out, .q = q, .span = span };
-    a.s_step = keys | 16;           // an odd number of cache lines: rows fall into different sets
-    a.scratch_floats = (size_t)zt_round_up(ROWS * (a.s_step + D), 16);
-    a.scratch = zt_scratch(d, a.scratch_floats * sizeof(float) * d->threads);
-    if (a.scratch)
-        zt_parallel_for(d, jobs, attention_job, &a);
+    zt_attention_tiled(d, out, q, span, n, ROWS, attend_tile);
 }

@@ -31,19 +31,6 @@ ZT_INLINE void transpose_units(__m512i z[4])
     z[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-// z[0..4) as a 4x4 matrix of 128-bit lanes, transposed.
-ZT_INLINE void transpose_lanes(__m512i z[4])
-{
-    const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44);
-    const __m512i b = _mm512_shuffle_i32x4(z[0], z[1], 0xee);
-    const __m512i c = _mm512_shuffle_i32x4(z[2], z[3], 0x44);
-    const __m512i d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
-    z[0] = _mm512_shuffle_i32x4(a, c, 0x88);
-    z[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    z[2] = _mm512_shuffle_i32x4(b, d, 0x88);
-    z[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
-}
-
 // The first n of 16 lanes; n may be anything.
 ZT_INLINE __mmask16 first(int n)
 {
@@ -67,7 +54,7 @@ ZT_INLINE void pack_quad(const bool bf16, int32_t *a, const float *const x[4], i
         for (int r = 0; r < 4; r++)
             z[r] = round_units(bf16, x[r], k, K);
         transpose_units(z);
-        transpose_lanes(z);
+        zt_transpose_lanes(z);
         for (int i = 0; i < 4; i++)
             _mm512_store_si512(a + 16 * i, z[i]);
     }

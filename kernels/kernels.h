@@ -20,6 +20,7 @@ extern "C" {
     X(layer_norm)      \
     X(rms_rope)        \
     X(kv_append)       \
+    X(qkv_append)      \
     X(attention)       \
     X(moe)             \
     X(conv)            \
@@ -101,16 +102,28 @@ typedef void zt_rms_rope_fn(struct zt_device *d, zt_tensor x, const float *weigh
 // Keys and values of one attention context, kept in slots (one per frame; text has one). P = 4 / element bytes:
 //   k [slot][H][keys/16][D/P][16][P]     v [slot][H][keys/P][D][P]
 // `keys` is a multiple of 16; keys [valid, keys) of a slot are padding: zero, never attended.
+// I8: k = mean + (stored - 128) * scale of its slot and head, v = stored * scale of its slot, head and dim. `mean` is that
+// of the slot's keys: they differ less from it than from zero, and so lose less.
 typedef struct zt_kv {
-    enum zt_type type;          // ZT_F32 or ZT_BF16
+    enum zt_type type;          // ZT_F32, ZT_BF16 or ZT_I8 (D a multiple of 4)
     int          H, D;          // heads; head width, a multiple of 16 (of 2 at level c and avx2)
     int          keys, valid;   // per slot
     void        *k, *v;         // 64-byte aligned
+    float       *scale;         // I8 only: [slot][H] of zt_kv_scales() each: mean of k [D], scale of v [D], scale of k
 } zt_kv;
 size_t zt_kv_slot_bytes(const zt_kv *kv);       // of one slot's k (v takes the same)
+size_t zt_kv_scales(const zt_kv *kv);           // floats of a slot and head: 2 D + 16; 0 when the type has none
 
 // Writes rows 0..valid-1 of k and v (f32 [1, 1, valid, H*D], rows may be strided) into a slot, rounded to its type.
+// I8: mean = (sum of k over the keys, in order) / valid; with a = largest |k - mean| of the head, or |v| of its dim,
+// scale = a / 127 and stored = round_half_even(x * (127 / a)), each step rounded to f32; both 0 when a < 2^-100.
 typedef void zt_kv_append_fn(struct zt_device *d, const zt_kv *kv, int slot, zt_tensor k, zt_tensor v);
+
+// rms_rope of q and of k in place, then kv_append of k and v; the same bits as these three.
+//   qkv     f32 [1, 1, valid, 3 * H*D]: q, k, v side by side; rows may be strided
+//   angle   f32 [valid][D/2][2] or NULL
+typedef void zt_qkv_append_fn(struct zt_device *d, const zt_kv *kv, int slot, zt_tensor qkv, const float *weight_q,
+                              const float *weight_k, const float *angle, float eps);
 
 // Rows [row0, row0 + rows) of q attend to the keys of `n` slots of one context, in the order given.
 typedef struct zt_span {
@@ -124,6 +137,9 @@ typedef struct zt_span {
 // out[r][h*D..] = sum_j softmax_j(q[r] . k[j] / sqrt(D) + bias[j]) v[j], per head
 //   out, q   f32 [1, 1, M, H*D]; rows may be strided; every row belongs to at most one span, and stays when to none
 // BF16 caches: q / sqrt(D) and the probabilities are rounded to bf16, sums and softmax in f32.
+// I8 caches: each head of q is quantised as rows are in linear; q . mean is added to the logits in f32, so what the keys
+// have in common costs no accuracy; probabilities are rounded to 1/255 of the row's largest. A level may round logits to
+// 1/64 of a factor of two, within 480 factors of two of 0.
 typedef void zt_attention_fn(struct zt_device *d, zt_tensor out, zt_tensor q, const zt_span *span, int n);
 
 // Mixture of experts as DeepSeek-V3 has it (specs: moe-ffn):

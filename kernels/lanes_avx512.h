@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen lanes: masks of tails, the 16 x 16 transpose.
+// Sixteen lanes: masks of tails, transposes.
 #pragma once
 
 #include <immintrin.h>
@@ -42,4 +42,17 @@ ZT_INLINE void zt_transpose16(__m512i *r)
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
         r[i] = t[i];
+}
+
+// z[0..4) as a 4x4 matrix of 128-bit lanes, transposed.
+ZT_INLINE void zt_transpose_lanes(__m512i z[4])
+{
+    const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44);
+    const __m512i b = _mm512_shuffle_i32x4(z[0], z[1], 0xee);
+    const __m512i c = _mm512_shuffle_i32x4(z[2], z[3], 0x44);
+    const __m512i d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
+    z[0] = _mm512_shuffle_i32x4(a, c, 0x88);
+    z[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    z[2] = _mm512_shuffle_i32x4(b, d, 0x88);
+    z[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }

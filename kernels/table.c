@@ -26,6 +26,7 @@ static const zt_kernels level_avx2 = {          // NULL elsewhere: not provided 
     .linear = zt_linear_avx2,
     .moe = zt_moe_avx2,
     .pixel_shuffle = zt_pixel_shuffle_avx2,
+    .qkv_append = zt_qkv_append_avx2,
     .rgb_to_i420 = zt_rgb_to_i420_avx2,
     .rms_rope = zt_rms_rope_avx2,
 };
@@ -46,6 +47,7 @@ static const zt_kernels level_avx512 = {
     .latents_in = zt_latents_in_avx512,
     .layer_norm = zt_layer_norm_avx512,
     .modulation = zt_modulation_avx512,
+    .qkv_append = zt_qkv_append_avx512,
     .rgb_to_i420 = zt_rgb_to_i420_avx512,
     .rms_rope = zt_rms_rope_avx512,
 };

@@ -90,3 +90,21 @@ ZT_INLINE void zt_tile_mac8(const bool bf16, const int R, __m256 *acc, const flo
         zt_tile_mac8_1(R, acc, a + k + (bf16 ? 1 : 0), a_step, b0, b1);
     }
 }
+
+// The same with b of bytes: [K/4][16][4], whose bits `flip` are turned first (0x80 of each: stored + 128, else 0). Sums of
+// integers that a float holds are exact.
+ZT_INLINE void zt_tile_mac8_i8(const int R, __m256 *acc, const float *a, ptrdiff_t a_step, const char *b,
+                               ptrdiff_t b_step, int K, int flip)
+{
+    for (int k = 0; k < K; k += 4, b += b_step) {
+        const __m256i turn = _mm256_set1_epi32(flip);
+        const __m256i b0 = _mm256_xor_si256(_mm256_load_si256((const __m256i *)b), turn);
+        const __m256i b1 = _mm256_xor_si256(_mm256_load_si256((const __m256i *)b + 1), turn);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            const __m256i x0 = _mm256_srai_epi32(_mm256_slli_epi32(b0, 24 - 8 * i), 24);
+            const __m256i x1 = _mm256_srai_epi32(_mm256_slli_epi32(b1, 24 - 8 * i), 24);
+            zt_tile_mac8_1(R, acc, a + k + i, a_step, _mm256_cvtepi32_ps(x0), _mm256_cvtepi32_ps(x1));
+        }
+    }
+}
