@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys and values on their way into a cache, AVX-512: kv_append, and qkv_append, which norms and turns them first.
 //
-// Bound by the cache: a row is read twice (8 bits: three times), the first time from L2. An item of work is 16 keys; in 8
-// bits, whose scales are those of a slot, it is a head. Measured, Zen 4, one core, 144 rows of 3 x 192 floats: qkv_append in
-// bf16 17 us, in 8 bits 23 us; the append alone 4 and 8 us.
+// Bound by the cache: a row is read twice (8 bits: three times), the first time from L2. An item of work is 16 keys;
+// in 8 bits, whose scales are those of a slot, it is a head. Measured, Zen 4, one core, 144 rows of 3 x 192 floats:
+// qkv_append in bf16 17 us, in 8 bits 23 us; the append alone 4 and 8 us.
 #include <assert.h>
 
 #include "base/base.h"

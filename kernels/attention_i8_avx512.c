@@ -2,11 +2,11 @@
 // A tile of attention over keys and values of 8 bits, AVX-512.
 //
 // 12 queries x all keys of the span, in three phases. Products of 8 bits give exact sums; a row's logits become 16-bit
-// fixed point, 1/64 of a factor of two from one to the next, in the order that packing leaves them. Softmax works on 32 of
-// those at once: the distance from the largest gives an index into 64 powers of two and a shift. Its 8-bit probabilities
-// take the place of the logits, in order again. The sums over a slot's values become floats, for every slot has scales of
-// its own.
-// A query and a key cost 4 D operations of vpdpbusd, and about 8 more instructions for each 16 keys.
+// fixed point, 1/64 of a factor of two from one to the next, in the order that packing leaves them. Softmax works on
+// 32 of those at once: the distance from the largest gives an index into 64 powers of two and a shift. Its 8-bit
+// probabilities take the place of the logits, in order again. The sums over a slot's values become floats, for every
+// slot has scales of its own. A query and a key cost 4 D operations of vpdpbusd, and about 8 more instructions for
+// each 16 keys.
 #include <math.h>
 #include <string.h>
 
@@ -185,7 +185,8 @@ ZT_INLINE void logits(const int R, const tile *t)
 
     for (int i = 0; i < n; i++) {
         const int slot = i / blocks(kv), block = i % blocks(kv), left = kv->valid - block * 16, c = i & 1;
-        p.k[c] = (const uint8_t *)kv->k + (size_t)span->slot[slot] * slot_bytes + head + (size_t)block * 16 * (size_t)kv->D;
+        p.k[c] = (const uint8_t *)kv->k + (size_t)span->slot[slot] * slot_bytes + head
+               + (size_t)block * 16 * (size_t)kv->D;
         p.scale[c] = t->scale + slot * ROWS;
         p.shift[c] = t->shift + slot * ROWS;
         p.bias[c] = span->bias ? span->bias + slot * kv->valid + block * 16 : NULL;

@@ -102,8 +102,8 @@ typedef void zt_rms_rope_fn(struct zt_device *d, zt_tensor x, const float *weigh
 // Keys and values of one attention context, kept in slots (one per frame; text has one). P = 4 / element bytes:
 //   k [slot][H][keys/16][D/P][16][P]     v [slot][H][keys/P][D][P]
 // `keys` is a multiple of 16; keys [valid, keys) of a slot are padding: zero, never attended.
-// I8: k = mean + (stored - 128) * scale of its slot and head, v = stored * scale of its slot, head and dim. `mean` is that
-// of the slot's keys: they differ less from it than from zero, and so lose less.
+// I8: k = mean + (stored - 128) * scale of its slot and head, v = stored * scale of its slot, head and dim. `mean` is
+// that of the slot's keys: they differ less from it than from zero, and so lose less.
 typedef struct zt_kv {
     enum zt_type type;          // ZT_F32, ZT_BF16 or ZT_I8 (D a multiple of 4)
     int          H, D;          // heads; head width, a multiple of 16 (of 2 at level c and avx2)
@@ -137,9 +137,9 @@ typedef struct zt_span {
 // out[r][h*D..] = sum_j softmax_j(q[r] . k[j] / sqrt(D) + bias[j]) v[j], per head
 //   out, q   f32 [1, 1, M, H*D]; rows may be strided; every row belongs to at most one span, and stays when to none
 // BF16 caches: q / sqrt(D) and the probabilities are rounded to bf16, sums and softmax in f32.
-// I8 caches: each head of q is quantised as rows are in linear; q . mean is added to the logits in f32, so what the keys
-// have in common costs no accuracy; probabilities are rounded to 1/255 of the row's largest. A level may round logits to
-// 1/64 of a factor of two, within 480 factors of two of 0.
+// I8 caches: each head of q is quantised as rows are in linear; q . mean is added to the logits in f32, so what the
+// keys have in common costs no accuracy; probabilities are rounded to 1/255 of the row's largest. A level may round
+// logits to 1/64 of a factor of two, within 480 factors of two of 0.
 typedef void zt_attention_fn(struct zt_device *d, zt_tensor out, zt_tensor q, const zt_span *span, int n);
 
 // Mixture of experts as DeepSeek-V3 has it (specs: moe-ffn):

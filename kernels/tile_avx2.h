@@ -91,8 +91,8 @@ ZT_INLINE void zt_tile_mac8(const bool bf16, const int R, __m256 *acc, const flo
     }
 }
 
-// The same with b of bytes: [K/4][16][4], whose bits `flip` are turned first (0x80 of each: stored + 128, else 0). Sums of
-// integers that a float holds are exact.
+// The same with b of bytes: [K/4][16][4], whose bits `flip` are turned first (0x80 of each: stored + 128, else 0).
+// Sums of integers that a float holds are exact.
 ZT_INLINE void zt_tile_mac8_i8(const int R, __m256 *acc, const float *a, ptrdiff_t a_step, const char *b,
                                ptrdiff_t b_step, int K, int flip)
 {

@@ -50,11 +50,11 @@ static zt_span make_span(const struct context *x, int row0, int rows)
     return (zt_span){ .row0 = row0, .rows = rows, .kv = &x->kv, .slot = x->slot, .n = x->n, .bias = x->bias };
 }
 
-// BF16: two roundings of each probability (ours and the reference's, which may scale them differently) have a variance of
-// 2^-16 / 24 each: 1.3e-6. F32: sums over D and over the keys, exp, and the scaling of q.
-// I8: logits rounded to 1/64 of a factor of two make probabilities wrong by ln 2 / 128 at most, in square 1e-5 of theirs;
-// in units of 1/255 of the largest, which both are rounded to, one of a units comes out differently with a chance of 0.0027
-// a (that is ln 2 / 256): sum of 0.0027 a / sum of a^2, where sum of a^2 / sum of a is 27 or more with these logits.
+// BF16: two roundings of each probability (ours and the reference's, which may scale them differently) have a variance
+// of 2^-16 / 24 each: 1.3e-6. F32: sums over D and over the keys, exp, and the scaling of q. I8: logits rounded to
+// 1/64 of a factor of two make probabilities wrong by ln 2 / 128 at most, in square 1e-5 of theirs; in units of 1/255
+// of the largest, which both are rounded to, one of a units comes out differently with a chance of 0.0027 a (that is
+// ln 2 / 256): sum of 0.0027 a / sum of a^2, where sum of a^2 / sum of a is 27 or more with these logits.
 static double limit(enum zt_type type, int D, int keys)
 {
     if (type == ZT_I8)
@@ -225,9 +225,11 @@ void check_attention(ck *c)
     static const enum zt_type types[] = { ZT_F32, ZT_BF16, ZT_I8 };
     static const struct shape shapes[] = {
         { 1, 1, 32, 1, 1, false }, { 3, 2, 32, 5, 1, false }, { 7, 1, 64, 16, 1, true }, { 13, 3, 64, 17, 2, false },
-        { 144, 3, 64, 16, 1, false }, { 144, 3, 64, 3, 1, false }, { 45, 6, 32, 45, 8, false }, { 20, 2, 128, 45, 4, true },
+        { 144, 3, 64, 16, 1, false }, { 144, 3, 64, 3, 1, false },
+        { 45, 6, 32, 45, 8, false }, { 20, 2, 128, 45, 4, true },
         { 144, 3, 64, 144, 1, false }, { 144, 3, 64, 144, 4, false }, { 144, 3, 64, 144, 8, false },
-        { 144, 4, 64, 144, 8, false }, { 144, 6, 32, 144, 8, false }, { 45, 2, 128, 144, 8, false }, { 11, 2, 48, 33, 7, true },
+        { 144, 4, 64, 144, 8, false }, { 144, 6, 32, 144, 8, false },
+        { 45, 2, 128, 144, 8, false }, { 11, 2, 48, 33, 7, true },
         { 2, 1, 16, 250, 8, false },
     };
     for (size_t t = 0; t < ZT_LEN(types); t++) {
