@@ -370,8 +370,8 @@ int zt_bench_kernels(zt_bench *b)
     for (size_t i = 0; i < ZT_LEN(types); i++) {
         if (types[i] == ZT_I4)
             continue;
-        bench_attention(&k, types[i], M, WINDOW, HEADS, DIM / HEADS);
-        bench_attention(&k, types[i], M, WINDOW, 2 * HEADS, DIM / HEADS / 2);
+        bench_attention(&k, types[i], M, WINDOW, HEADS, 64);
+        bench_attention(&k, types[i], M, WINDOW, 2 * HEADS, 32);
         bench_attention(&k, types[i], 512, 8, 12, 128);
     }
     for (int i = 2; i < 4; i++) {
