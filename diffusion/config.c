@@ -9,7 +9,9 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "diffusion/decoder.h"
 #include "diffusion/json.h"
+#include "diffusion/text.h"
 #include "diffusion/weights.h"
 
 #define AT(field) offsetof(zt_config, field)
@@ -163,14 +165,15 @@ static bool read_rope_grid(reader *r)
 
 static bool read_decoder(reader *r)
 {
-    char key[64], type[64] = "";
+    char key[64];
+    zt_config *const c = r->c;
     if (!zt_json_enter(&r->j, '{'))
         return false;
     while (zt_json_key(&r->j, key, sizeof(key))) {
         if (strcmp(key, "type") == 0)
-            zt_json_string(&r->j, type, sizeof(type));
+            zt_json_string(&r->j, c->decoder, sizeof(c->decoder));
         else if (strcmp(key, "channels") == 0)
-            read_list(r, "channels", 1, 4096, r->c->stage, ZT_MAX_STAGES, &r->c->stages);
+            read_list(r, "channels", 1, 4096, c->stage, ZT_MAX_STAGES, &c->stages);
         else
             zt_json_skip(&r->j);
         if (r->j.error || r->failed)
@@ -178,10 +181,13 @@ static bool read_decoder(reader *r)
     }
     if (r->j.error)
         return false;
-    if (strcmp(type, "tiny") != 0)
+    bool known = false;
+    for (const zt_decoder_kind *const *i = zt_decoders; *i; i++)
+        known |= strcmp((*i)->name, c->decoder) == 0;
+    if (!known)
         return refuse(r, "decoder", "has an unknown type");
-    r->c->decoder = true;
-    return r->c->stages == ZT_MAX_STAGES || refuse(r, "channels", "of the decoder are not three");
+    return strcmp(c->decoder, "tiny") != 0 || c->stages == ZT_MAX_STAGES
+        || refuse(r, "channels", "of the decoder are not three");
 }
 
 static void *grow(reader *r, void *p, int n, size_t bytes)
@@ -256,13 +262,13 @@ static bool read_groups(reader *r, zt_text_config *t)
 static bool read_text(reader *r)
 {
     zt_text_config *const t = &r->c->text;
-    char key[64], encoder[64] = "";
+    char key[64];
     if (!zt_json_enter(&r->j, '{'))
         return false;
     while (zt_json_key(&r->j, key, sizeof(key))) {
         bool ok;
         if (strcmp(key, "encoder") == 0)
-            ok = zt_json_string(&r->j, encoder, sizeof(encoder));
+            ok = zt_json_string(&r->j, t->encoder, sizeof(t->encoder));
         else if (strcmp(key, "text_dim") == 0)
             ok = read_whole(r, key, 1, 1 << 16, &t->text_dim);
         else if (strcmp(key, "max_tokens") == 0)
@@ -282,8 +288,10 @@ static bool read_text(reader *r)
     }
     if (r->j.error)
         return false;
-    t->words = strcmp(encoder, "words") == 0;
-    return t->words || refuse(r, "encoder", "is not \"words\", the one text encoder so far");
+    bool known = false;
+    for (const zt_text_kind *const *i = zt_texts; *i; i++)
+        known |= strcmp((*i)->name, t->encoder) == 0;
+    return known || refuse(r, "encoder", "is not a known text encoder");
 }
 
 static bool read_other(reader *r, const char *key, bool *known)
@@ -360,7 +368,7 @@ static int by_text(const void *a, const void *b)
 static bool check_text(reader *r)
 {
     zt_text_config *const t = &r->c->text;
-    if (!t->words)
+    if (strcmp(t->encoder, "words") != 0)
         return true;
     if (!t->text_dim || !t->max_tokens || !t->n || !t->tokens)
         return refuse(r, "text", "needs text_dim, max_tokens, tokens and words");

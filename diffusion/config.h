@@ -31,7 +31,7 @@ typedef struct zt_group {
 
 // Words encoder and names; tables are allocated while the file is read.
 typedef struct zt_text_config {
-    bool      words;            // encoder "words"; else the model takes rows of another encoder
+    char      encoder[16];      // "": found by its file
     int       text_dim, max_tokens;
     char      default_prompt[1024];
     int       tokens;
@@ -72,7 +72,7 @@ typedef struct zt_config {
     int   w, h, fps;
     int   rope_rows, rope_columns;      // 0: positions are not scaled
     int   n_openings, opening[ZT_MAX_GROUPS];   // per group of the text's, the token taken when a prompt names none; 0: no openings
-    bool  decoder;              // type "tiny"
+    char  decoder[16];          // type; "": found by its file
     int   stages, stage[ZT_MAX_STAGES]; // its channels
     char  weights[256];         // file name; "" when not given
     zt_text_config text;

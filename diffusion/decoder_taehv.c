@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "diffusion/decoder.h"
 #include "diffusion/internal.h"
 
 static const int grows[ZT_TAEHV_LEVELS] = { 1, 2, 2 };
@@ -263,3 +264,67 @@ int zt_taehv_decode(zt_taehv_state *s, const float *z, float *frames)
     run_level(s, 0);
     return s->made;
 }
+
+static int open_taehv(zt_decoder *k, const zt_decoder_source *s)
+{
+    zt_taehv *const t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    if (!s->path) {
+        zt_error("the configuration asks for the decoder \"taehv\", but its file is not there");
+        free(t);
+        return -ENOENT;
+    }
+    const int err = zt_taehv_open(t, s->d, s->path, s->type);
+    k->self = t;
+    k->channels = t->z;
+    k->scale = 8 * t->patch;
+    k->first = 1;
+    k->next = 4;
+    k->bytes = t->memory.bytes;
+    return err;
+}
+
+static void close_taehv(zt_decoder *k)
+{
+    zt_taehv_finish(k->self);
+    free(k->self);
+}
+
+static int64_t bytes_of_stream(const zt_decoder *k, int h, int w)
+{
+    return zt_taehv_state_bytes(k->self, h, w);
+}
+
+static int open_stream(zt_decoder *k, void **state, int h, int w)
+{
+    zt_taehv_state *const s = calloc(1, sizeof(*s));
+    const int err = s ? zt_taehv_state_init(s, k->self, h, w) : -ENOMEM;
+    *state = s;
+    return err;
+}
+
+static void close_stream(zt_decoder *k, void *state)
+{
+    (void)k;
+    if (state)
+        zt_taehv_state_finish(state);
+    free(state);
+}
+
+static int run_taehv(zt_decoder *k, void *state, const float *z, float *rgb)
+{
+    const zt_taehv_state *const s = state;
+    const int n = zt_taehv_decode(state, z, rgb);
+    const int64_t floats = (int64_t)n * 3 * s->h * s->w * k->scale * k->scale;
+    for (int64_t i = 0; i < floats; i++)
+        rgb[i] = ZT_MIN(ZT_MAX(2 * rgb[i] - 1, -1), 1);
+    return n;
+}
+
+extern const zt_decoder_kind zt_decoder_taehv;
+const zt_decoder_kind zt_decoder_taehv = {
+    .name = "taehv", .files = { "taew2_1.safetensors", "taew2_1.pth", "taew2_2.safetensors", "taew2_2.pth" },
+    .open = open_taehv, .close = close_taehv, .state_bytes = bytes_of_stream, .state_open = open_stream,
+    .state_close = close_stream, .run = run_taehv,
+};

@@ -3,13 +3,15 @@
 #include "diffusion/decoder_tiny.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/base.h"
+#include "diffusion/decoder.h"
 
-int zt_decoder_load(zt_decoder *k, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type type)
+int zt_tiny_load(zt_tiny *k, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type type)
 {
     const int *const C = c->stage;
-    *k = (zt_decoder){ .d = d, .type = type, .latent = c->out_dim, .channels = { C[0], C[1], C[2] } };
+    *k = (zt_tiny){ .d = d, .type = type, .latent = c->out_dim, .channels = { C[0], C[1], C[2] } };
     const struct {
         const char *name;
         zt_conv    *to;
@@ -45,11 +47,11 @@ int zt_decoder_load(zt_decoder *k, zt_device *d, const zt_config *c, zt_loader *
     return 0;
 }
 
-void zt_decoder_finish(zt_decoder *k)
+void zt_tiny_finish(zt_tiny *k)
 {
     if (k->d)
         zt_device_free(k->d, k->memory);
-    *k = (zt_decoder){ 0 };
+    *k = (zt_tiny){ 0 };
 }
 
 static size_t padded(size_t bytes)
@@ -57,12 +59,12 @@ static size_t padded(size_t bytes)
     return (size_t)zt_round_up((int64_t)bytes, 64);
 }
 
-static size_t stage_bytes(const zt_decoder *k, int stage, int64_t area)
+static size_t stage_bytes(const zt_tiny *k, int stage, int64_t area)
 {
     return padded((size_t)(area << 2 * stage) * (size_t)k->channels[stage] * zt_type_bytes(k->type));
 }
 
-static int reserve(zt_decoder *k, int64_t area)
+static int reserve(zt_tiny *k, int64_t area)
 {
     if (area <= k->area)
         return 0;
@@ -82,17 +84,17 @@ static int reserve(zt_decoder *k, int64_t area)
     return 0;
 }
 
-int64_t zt_decoder_state_bytes(const zt_decoder *k, int h, int w)
+int64_t zt_tiny_state_bytes(const zt_tiny *k, int h, int w)
 {
     return 2 * (int64_t)(stage_bytes(k, 0, (int64_t)h * w) + stage_bytes(k, 1, (int64_t)h * w));
 }
 
-int zt_decoder_state_init(zt_decoder_state *s, zt_decoder *k, int h, int w)
+int zt_tiny_state_init(zt_tiny_state *s, zt_tiny *k, int h, int w)
 {
-    *s = (zt_decoder_state){ .h = h, .w = w };
+    *s = (zt_tiny_state){ .h = h, .w = w };
     if (reserve(k, (int64_t)h * w) < 0)
         return -ENOMEM;
-    char *p = zt_device_alloc(k->d, (size_t)zt_decoder_state_bytes(k, h, w));
+    char *p = zt_device_alloc(k->d, (size_t)zt_tiny_state_bytes(k, h, w));
     if (!p)
         return -ENOMEM;
     s->memory = p;
@@ -105,15 +107,15 @@ int zt_decoder_state_init(zt_decoder_state *s, zt_decoder *k, int h, int w)
     return 0;
 }
 
-void zt_decoder_state_finish(zt_decoder_state *s, zt_decoder *k)
+void zt_tiny_state_finish(zt_tiny_state *s, zt_tiny *k)
 {
     if (k->d)
         zt_device_free(k->d, s->memory);
-    *s = (zt_decoder_state){ 0 };
+    *s = (zt_tiny_state){ 0 };
 }
 
 // Memory block i: work[0] = f(now, before); now becomes before.
-static void remember(zt_decoder *k, zt_decoder_state *s, int i, const zt_tensor t[3], zt_tensor now)
+static void remember(zt_tiny *k, zt_tiny_state *s, int i, const zt_tensor t[3], zt_tensor now)
 {
     const zt_tensor none = { 0 };
     zt_tensor before = now;
@@ -125,7 +127,7 @@ static void remember(zt_decoder *k, zt_decoder_state *s, int i, const zt_tensor 
     s->now[i] = before.data;
 }
 
-void zt_decoder_run(zt_decoder *k, zt_decoder_state *s, zt_tensor rgb, zt_tensor z)
+void zt_tiny_run(zt_tiny *k, zt_tiny_state *s, zt_tensor rgb, zt_tensor z)
 {
     const zt_kernels *const op = &k->d->k;
     const zt_tensor none = { 0 };
@@ -151,3 +153,53 @@ void zt_decoder_run(zt_decoder *k, zt_decoder_state *s, zt_tensor rgb, zt_tensor
     op->conv(k->d, pixels, t[2][0], none, none, &k->out);
     op->pixel_shuffle(k->d, rgb, pixels);
 }
+
+static int open_tiny(zt_decoder *k, const zt_decoder_source *s)
+{
+    zt_tiny *const t = calloc(1, sizeof(*t));
+    k->self = t;
+    k->channels = s->c->out_dim;
+    k->scale = 8;
+    k->first = k->next = 1;
+    return t ? zt_tiny_load(t, s->d, s->c, s->l, s->type) : -ENOMEM;
+}
+
+static void close_tiny(zt_decoder *k)
+{
+    zt_tiny_finish(k->self);
+    free(k->self);
+}
+
+static int64_t tiny_bytes(const zt_decoder *k, int h, int w)
+{
+    return zt_tiny_state_bytes(k->self, h, w);
+}
+
+static int open_stream(zt_decoder *k, void **state, int h, int w)
+{
+    zt_tiny_state *const s = calloc(1, sizeof(*s));
+    const int err = s ? zt_tiny_state_init(s, k->self, h, w) : -ENOMEM;
+    *state = s;
+    return err;
+}
+
+static void close_stream(zt_decoder *k, void *state)
+{
+    if (state)
+        zt_tiny_state_finish(state, k->self);
+    free(state);
+}
+
+static int run_tiny(zt_decoder *k, void *state, const float *z, float *rgb)
+{
+    const zt_tiny_state *const s = state;
+    zt_tiny_run(k->self, state, zt_tensor_4d(rgb, ZT_F32, 1, 3, 8 * s->h, 8 * s->w),
+                zt_tensor_4d((void *)z, ZT_F32, 1, k->channels, s->h, s->w));
+    return 1;
+}
+
+extern const zt_decoder_kind zt_decoder_tiny;
+const zt_decoder_kind zt_decoder_tiny = {
+    .name = "tiny", .open = open_tiny, .close = close_tiny, .state_bytes = tiny_bytes, .state_open = open_stream,
+    .state_close = close_stream, .run = run_tiny,
+};

@@ -3,7 +3,12 @@
 //
 // The first latent goes past the convolutions that double the frames, and they never hear of it: their past stays zero
 // until the second latent.
+#include <errno.h>
+#include <stdlib.h>
+
 #include "base/base.h"
+#include "base/log.h"
+#include "diffusion/decoder.h"
 #include "diffusion/vae_wan.h"
 
 static void emit(zt_vae_state *s, const float *from)
@@ -64,3 +69,70 @@ int zt_vae_decode(zt_vae_state *s, const float *z, float *frames)
     s->frames++;
     return s->made;
 }
+
+static int open_wan(zt_decoder *k, const zt_decoder_source *s)
+{
+    zt_vae *const v = calloc(1, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    if (!s->path) {
+        zt_error("the configuration asks for the decoder \"wan\", but its file is not there");
+        free(v);
+        return -ENOENT;
+    }
+    const int err = zt_vae_open(v, s->d, s->path, s->type, ZT_VAE_DECODER);
+    k->self = v;
+    k->channels = v->z;
+    k->scale = 8;
+    k->first = 1;
+    k->next = 4;
+    k->bytes = v->memory.bytes;
+    return err;
+}
+
+static void close_wan(zt_decoder *k)
+{
+    zt_vae_finish(k->self);
+    free(k->self);
+}
+
+static int64_t bytes_of_stream(const zt_decoder *k, int h, int w)
+{
+    const zt_vae *const v = k->self;
+    return zt_vae_state_bytes(v, &v->decoder, h, w);
+}
+
+static int open_stream(zt_decoder *k, void **state, int h, int w)
+{
+    zt_vae_state *const s = calloc(1, sizeof(*s));
+    zt_vae *const v = k->self;
+    const int err = s ? zt_vae_state_init(s, v, &v->decoder, h, w) : -ENOMEM;
+    *state = s;
+    return err;
+}
+
+static void close_stream(zt_decoder *k, void *state)
+{
+    (void)k;
+    if (state)
+        zt_vae_state_finish(state);
+    free(state);
+}
+
+static int run_wan(zt_decoder *k, void *state, const float *z, float *rgb)
+{
+    const zt_vae_state *const s = state;
+    const int n = zt_vae_decode(state, z, rgb);
+    const int64_t floats = (int64_t)n * 3 * s->h * s->w * k->scale * k->scale;
+    for (int64_t i = 0; i < floats; i++)
+        rgb[i] = ZT_MIN(ZT_MAX(rgb[i], -1), 1);
+    return n;
+}
+
+extern const zt_decoder_kind zt_decoder_wan;
+const zt_decoder_kind zt_decoder_wan = {
+    .name = "wan",
+    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "vae", "../vae" },
+    .open = open_wan, .close = close_wan, .state_bytes = bytes_of_stream, .state_open = open_stream,
+    .state_close = close_stream, .run = run_wan,
+};

@@ -257,7 +257,7 @@ static int spans(const zt_dit *t, zt_span *span, int layer, bool text, int M)
     for (int i = 0, m = 0; i < t->segments && m < M; i++) {
         const zt_segment *const s = &t->segment[i];
         const int rows = s->frames * tokens(s);
-        span[n++] = text ? (zt_span){ m, rows, &s->text[layer], &first, 1, NULL }
+        span[n++] = text ? (zt_span){ m, rows, &s->text[layer], &first, 1, s->text_bias }
                          : (zt_span){ m, rows, &s->kv[layer], s->slot, s->slots, NULL };
         m += rows;
     }

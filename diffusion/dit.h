@@ -42,6 +42,7 @@ typedef struct zt_segment {
     int          frames, h, w;                      // h, w of the latent, even
     int64_t      first;                             // number of the first frame
     const zt_kv *kv, *text;                         // [layers]; text in slot 0
+    const float *text_bias;                         // of its keys; NULL: none
     int         *slot;                              // attended, in this order; own frames included
     int          slots;
     bool         commit;                            // keys and values are all that is wanted

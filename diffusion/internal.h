@@ -3,10 +3,10 @@
 #pragma once
 
 #include "diffusion/cache.h"
-#include "diffusion/decoder_tiny.h"
+#include "diffusion/decoder.h"
 #include "diffusion/dit.h"
 #include "diffusion/model.h"
-#include "diffusion/text_words.h"
+#include "diffusion/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,10 +20,12 @@ struct zt_model {
     zt_model_info info;
     zt_memory     memory;               // weights
     zt_dit        dit;
-    zt_words      words;
+    zt_text_encoder text;
     zt_decoder    decoder;
     const float  *openings;             // [product of the groups' sizes][C][h][w]; NULL: none
-    float        *text_rows;            // [max_tokens + 2][text_dim]
+    float        *text_rows;            // [max_text + 1][text_dim]
+    int           max_text, padded_text;    // rows of a prompt; rows that take part, padding included (0: only its own)
+    int           scale;                // pixels of a picture per latent pixel
     zt_dit        slice;                // the same weights with buffers of its own, for zt_model_slice()
     int           jobs, slice_jobs;     // of the passes in work
 };
@@ -38,7 +40,10 @@ struct zt_begun {
 
 struct zt_text {
     zt_cache cache;                     // one slot
-    int      n, *id;                    // [max_tokens]; n 0: nothing yet
+    bool     set, biased;
+    int      n, *id;                    // [max_text]
+    float   *bias;                      // [max_text + 1]: of the keys
+    uint64_t embedding;                 // 0: made of ids
 };
 
 struct zt_state {
@@ -47,9 +52,11 @@ struct zt_state {
     uint64_t        seed, begun;
     zt_cache        cache;
     struct zt_text  text[2];            // of the latest frame, and of the one before when the prompt changed
-    zt_decoder_state decoder;
+    void           *decoder;            // its state
 
     int             n_prompt, *prompt;  // token ids for the next frame
+    float          *rows;               // or rows, when embedding is not 0
+    uint64_t        embedding, embeddings;
     float           control[ZT_MAX_CONTROLS];
     int             window, top_k;
 
@@ -75,6 +82,9 @@ int zt_model_find_files(const char *path, zt_config *c, char *config, char *weig
 
 // The same for a part of a model (autoencoder, text encoder), whose configuration may be missing: names only.
 int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes);
+
+// The set of text that the next frame takes: `current`, or the other one, filled with the new prompt.
+int zt_state_text_for(zt_state *s, int current);
 
 // Bytes of a state of w x h pixels.
 int64_t zt_state_bytes(const zt_model *m, int w, int h);

@@ -141,7 +141,7 @@ static int load_openings(zt_model *m, zt_loader *l)
     return zt_load_floats(l, &m->openings, "openings", 4, (const int64_t[]){ n, c->out_dim, c->h / 8, c->w / 8 });
 }
 
-static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
+static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_precision precision)
 {
     const zt_config *const c = &m->c;
     zt_loader l;
@@ -149,16 +149,19 @@ static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
     l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
     l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : l.other;
     int err = zt_dit_load(&m->dit, m->d, c, &l, l.other);
-    if (!err && c->text.words)
-        err = zt_words_load(&m->words, &c->text, &l);
     if (!err && c->n_openings)
         err = load_openings(m, &l);
-    if (!err && c->decoder)
-        err = zt_decoder_load(&m->decoder, m->d, c, &l, l.other);
-    if (!err && c->text.words) {
-        const size_t rows = (size_t)c->text.max_tokens + 2;
-        m->text_rows = zt_memory_take(&m->memory, rows * (size_t)c->text.text_dim * sizeof(float));
-        err = m->text_rows ? zt_dit_reserve_text(&m->dit, c->text.max_tokens) : -ENOMEM;
+    if (!err)
+        err = zt_text_open(&m->text, &(zt_text_source){ m->d, c, &l, NULL, folder });
+    if (!err)
+        err = zt_decoder_open(&m->decoder, &(zt_decoder_source){ m->d, c, &l, l.other, NULL }, folder);
+    if (!err) {
+        m->scale = m->decoder.kind ? m->decoder.scale : 8;
+        m->padded_text = strcmp(c->text.encoder, "words") == 0 ? 0 : c->text_len;
+        m->max_text = m->padded_text ? c->text_len : m->text.max;
+        const size_t rows = (size_t)m->max_text + 1;
+        m->text_rows = zt_memory_take(&m->memory, rows * (size_t)m->dit.text_dim * sizeof(float));
+        err = m->text_rows ? zt_dit_reserve_text(&m->dit, (int)rows) : -ENOMEM;
     }
     m->info.parameters = l.parameters;
     zt_loader_finish(&l);
@@ -168,10 +171,10 @@ static int load(zt_model *m, const zt_weights *w, enum zt_precision precision)
 // What a pass costs at the native size: matrices per token, and queries against a full window.
 static void count_operations(zt_model_info *i, const zt_config *c)
 {
-    const int64_t d = c->dim, M = (int64_t)(c->w / 16) * (c->h / 16) * c->chunk_frames;
+    const int64_t d = c->dim, M = (int64_t)(i->w / i->unit) * (i->h / i->unit) * c->chunk_frames;
     const int64_t ffn = c->ffn_dim ? 2 * d * c->ffn_dim : 3 * d * c->inter * (c->top_k + c->shared_experts);
     i->linear_ops = 2 * M * (c->layers * (6 * d * d + ffn) + 4 * d * (c->in_dim + c->out_dim));
-    i->attention_ops = 4 * M * c->layers * d * (c->window_frames / c->chunk_frames * M);
+    i->attention_ops = 4 * M * c->layers * d * (c->window_frames * M / c->chunk_frames);
 }
 
 // Those below `own`, the largest first.
@@ -192,13 +195,17 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
 {
     const zt_config *const c = &m->c;
     const int64_t parameters = m->info.parameters;
+    // what the family is shown at, where the configuration does not say
+    const int usual_w = m->scale == 16 ? 1280 : 832, usual_h = m->scale == 16 ? 704 : 480;
     m->info = (zt_model_info){
-        .name = c->name[0] ? c->name : "unnamed", .w = c->w, .h = c->h, .fps = c->fps, .chunk_frames = c->chunk_frames,
+        .name = c->name[0] ? c->name : "unnamed", .w = c->w ? c->w : usual_w, .h = c->h ? c->h : usual_h,
+        .unit = 2 * m->scale, .pictures = c->chunk_frames * ZT_MAX(m->decoder.next, 1),
+        .first_pictures = ZT_MAX(m->decoder.first, 1) + (c->chunk_frames - 1) * ZT_MAX(m->decoder.next, 1), .fps = c->fps, .chunk_frames = c->chunk_frames,
         .steps = c->steps, .first_frame_steps = c->first_frame_steps, .dim = c->dim, .heads = c->heads,
         .layers = c->layers, .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames,
         .sink_frames = c->sink_frames,
-        .n_controls = c->n_controls, .default_prompt = c->text.default_prompt, .parameters = parameters,
-        .weight_bytes = m->memory.bytes, .precision = precision,
+        .n_controls = c->n_controls, .default_prompt = m->text.default_prompt, .parameters = parameters,
+        .weight_bytes = m->memory.bytes + m->decoder.bytes + m->text.bytes, .precision = precision,
         .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
     count_operations(&m->info, c);
@@ -206,8 +213,8 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
     m->info.n_top_k = smaller(m->info.fewer_k, c->trained_top_k, c->n_trained_top_k, c->top_k);
     for (int i = 0; i < c->n_controls; i++)
         m->info.control[i] = c->control[i];
-    if (c->w && c->decoder && c->text.words)
-        m->info.state_bytes = zt_state_bytes(m, c->w, c->h);
+    if (m->decoder.kind)
+        m->info.state_bytes = zt_state_bytes(m, m->info.w, m->info.h);
 }
 
 static int open_files(zt_model *m, const char *path, enum zt_precision precision)
@@ -221,7 +228,10 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         err = zt_weights_open(&w, file);
     if (!err) {
         precision = choose(m->d, w, precision);
-        err = load(m, w, precision);
+        char folder[4096];
+        const char *const slash = strrchr(config, '/');         // its folder is the model's
+        snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - config) + 1 : 0, config);
+        err = load(m, w, folder, precision);
     }
     const uint64_t hash = err ? 0 : zt_weights_hash(w);
     if (!err)
@@ -258,7 +268,8 @@ void zt_model_close(zt_model **m)
         return;
     zt_device_free((*m)->d, (*m)->slice.work.memory);
     zt_dit_finish(&(*m)->dit);
-    zt_decoder_finish(&(*m)->decoder);
+    zt_decoder_close(&(*m)->decoder);
+    zt_text_close(&(*m)->text);
     zt_memory_finish(&(*m)->memory);
     zt_config_finish(&(*m)->c);
     free(*m);

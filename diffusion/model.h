@@ -22,7 +22,9 @@ enum zt_precision { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, Z
 typedef struct zt_model_info {
     const char *name;
     int         w, h, fps;                  // native picture, pixels, frames per second
-    int         chunk_frames;               // pictures per model_frame
+    int         unit;                       // width and height are multiples of it
+    int         chunk_frames;               // latents per model_frame
+    int         pictures, first_pictures;   // per model_frame, and of a stream's first one
     int         steps, first_frame_steps;   // defaults
     int         dim, heads, layers, experts, top_k;
     int         window_frames, sink_frames;
@@ -49,16 +51,19 @@ const zt_model_info *zt_model_get_info(const zt_model *m);
 // Words of a group ("place", "time", "weather"): the n-th token's name, or NULL. For the viewer page and previews.
 const char *zt_model_word(const zt_model *m, const char *group, int n);
 
-// 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of 16 or above 4096), -ENOTSUP (no
-// text encoder or no decoder: such a model can be checked only), -ENOMEM; all logged. Borrows the model.
+// 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of the unit or above 4096), -ENOTSUP
+// (no decoder: such a model can be checked only), -ENOMEM; all logged. Borrows the model.
 int  zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
 void zt_state_destroy(zt_state **s);
 
 // The next frame that is begun follows it. UTF-8; NULL or a prompt without known words: the model's default prompt.
 // Models with recache_frames then compute the keys and values of that many frames again in the frame's first pass.
-// `ignored` (may be NULL) receives the unknown words, separated by spaces, cut at `bytes`. Allocates nothing.
-// Returns the number of known words.
+// `ignored` (may be NULL) receives the unknown words, separated by spaces, cut at `bytes`. Returns
+// the number of known words (tokens). A model without a text encoder takes every prompt as none.
 int  zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes);
+// The next frame follows rows of text that were made elsewhere, f32 [n][text_dim], instead of a prompt: for models that
+// pad their text (the Wan family). Copies; cut at the model's length.
+void zt_state_embedding(zt_state *s, const float *rows, int n);
 // Index of a control, or -1.
 int  zt_model_control(const zt_model *m, const char *name);
 void zt_state_control(zt_state *s, int i, float value);     // clamped to [-1, 1]; holds until changed
@@ -101,8 +106,11 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
 // From block 0 begins a new one and forgets one that was not ended.
 int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to);
 
-// The latest x0 becomes pictures: the decoder advances by one model_frame. rgb f32 [chunk_frames, 3, H, W] in [-1, 1].
+// The latest x0 becomes pictures: the decoder advances by one model_frame. rgb f32 [n, 3, H, W] in [-1, 1], n as the next
+// function says.
 void zt_state_decode(zt_state *s, zt_tensor rgb);
+// Pictures of the frame begun last: the model's first_pictures or pictures.
+int  zt_state_pictures(const zt_state *s);
 // The latest clean estimate, f32 [F, C, h, w], F latents; borrowed, valid until the next pass.
 zt_tensor zt_state_x0(const zt_state *s);
 // Puts x0 [F][C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream

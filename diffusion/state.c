@@ -19,7 +19,7 @@ static zt_kv kv_shape(const zt_model *m, int valid)
 // Of one model_frame: chunk_frames latents.
 static size_t latent_floats(const zt_model *m, int w, int h)
 {
-    return (size_t)zt_round_up((int64_t)m->c.chunk_frames * m->c.out_dim * (w / 8) * (h / 8), 16);
+    return (size_t)zt_round_up((int64_t)m->c.chunk_frames * m->c.out_dim * (w / m->scale) * (h / m->scale), 16);
 }
 
 static size_t used_floats(const zt_state *s)
@@ -48,51 +48,66 @@ static size_t latent_bytes(const zt_model *m, int w, int h)
 int64_t zt_state_bytes(const zt_model *m, int w, int h)
 {
     const zt_config *const c = &m->c;
-    const zt_kv own = kv_shape(m, w / 16 * (h / 16)), text = kv_shape(m, c->text.max_tokens);
+    const int lw = w / m->scale, lh = h / m->scale;
+    const zt_kv own = kv_shape(m, lw / 2 * (lh / 2)), text = kv_shape(m, m->max_text + 1);
     return (int64_t)sizeof(zt_state)
          + zt_cache_bytes(c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames)
-         + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + zt_decoder_state_bytes(&m->decoder, h / 8, w / 8)
+         + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + m->decoder.kind->state_bytes(&m->decoder, lh, lw)
          + (int64_t)latent_bytes(m, w, h);
 }
 
 static int check(const zt_model *m, int w, int h)
 {
-    if (!m->c.decoder || !m->c.text.words) {
-        zt_error("%s has no %s here: it can be checked, but not streamed", m->info.name,
-                 m->c.decoder ? "text encoder" : "decoder");
+    const int unit = 2 * m->scale;
+    if (!m->decoder.kind) {
+        zt_error("%s has no decoder here: it can be checked, but not streamed", m->info.name);
         return -ENOTSUP;
     }
-    if (w < 16 || h < 16 || w > 4096 || h > 4096 || w % 16 || h % 16) {
-        zt_error("%dx%d: width and height must be multiples of 16 up to 4096", w, h);
+    if (w < unit || h < unit || w > 4096 || h > 4096 || w % unit || h % unit) {
+        zt_error("%dx%d: width and height must be multiples of %d up to 4096", w, h, unit);
         return -EINVAL;
     }
     return 0;
+}
+
+// Two sets for prompts, and the next one.
+static int allocate_text(zt_state *s)
+{
+    const zt_model *const m = s->m;
+    const zt_kv like = kv_shape(m, m->max_text + 1);
+    const size_t n = (size_t)m->max_text + 1;
+    int err = 0;
+    for (int i = 0; i < 2 && !err; i++) {
+        err = zt_cache_init(&s->text[i].cache, m->d, m->c.layers, &like, 0, 1, 0);
+        s->text[i].id = calloc(n, sizeof(int));
+        s->text[i].bias = calloc(n, sizeof(float));
+        if (!s->text[i].id || !s->text[i].bias)
+            return -ENOMEM;
+    }
+    s->prompt = calloc(n, sizeof(int));
+    s->rows = m->padded_text ? calloc(n * (size_t)m->dit.text_dim, sizeof(float)) : NULL;
+    return err || !s->prompt || (m->padded_text && !s->rows) ? -ENOMEM : 0;
 }
 
 static int allocate(zt_state *s)
 {
     zt_model *const m = s->m;
     const zt_config *const c = &m->c;
-    const int T = s->w / 16 * (s->h / 16);
-    const zt_kv own = kv_shape(m, T), text = kv_shape(m, c->text.max_tokens);
+    const int T = s->lw / 2 * (s->lh / 2);
+    const zt_kv own = kv_shape(m, T);
     int err = zt_cache_init(&s->cache, m->d, c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames);
-    for (int i = 0; i < 2 && !err; i++) {
-        err = zt_cache_init(&s->text[i].cache, m->d, c->layers, &text, 0, 1, 0);
-        s->text[i].id = calloc((size_t)c->text.max_tokens, sizeof(int));
-        if (!s->text[i].id)
-            return -ENOMEM;
-    }
+    if (!err)
+        err = allocate_text(s);
     const size_t segments = (size_t)ZT_MAX(recached(c), 1) + 1;
     s->in = calloc(segments * (size_t)c->chunk_frames, sizeof(*s->in));
     s->slot = calloc(segments * (size_t)c->window_frames, sizeof(int));
     if (!s->in || !s->slot)
         return -ENOMEM;
-    s->prompt = calloc((size_t)c->text.max_tokens, sizeof(int));
     if (!err)
-        err = zt_decoder_state_init(&s->decoder, &m->decoder, s->lh, s->lw);
+        err = m->decoder.kind->state_open(&m->decoder, &s->decoder, s->lh, s->lw);
     float *p = zt_device_alloc(m->d, latent_bytes(m, s->w, s->h));
     s->latents = p;
-    if (err || !p || !s->prompt)
+    if (err || !p)
         return -ENOMEM;
 
     const size_t n = latent_floats(m, s->w, s->h);
@@ -120,7 +135,7 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     zt_state *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
-    *s = (zt_state){ .m = m, .w = w, .h = h, .lw = w / 8, .lh = h / 8, .seed = seed };
+    *s = (zt_state){ .m = m, .w = w, .h = h, .lw = w / m->scale, .lh = h / m->scale, .seed = seed };
     err = allocate(s);
     if (!err) {
         zt_state_prompt(s, NULL, NULL, 0);
@@ -142,23 +157,16 @@ void zt_state_destroy(zt_state **state)
     for (int i = 0; i < 2; i++) {
         zt_cache_finish(&s->text[i].cache, d);
         free(s->text[i].id);
+        free(s->text[i].bias);
     }
     free(s->in);
     free(s->slot);
-    zt_decoder_state_finish(&s->decoder, &s->m->decoder);
+    s->m->decoder.kind->state_close(&s->m->decoder, s->decoder);
     zt_device_free(d, s->latents);
     free(s->prompt);
+    free(s->rows);
     free(s);
     *state = NULL;
-}
-
-int zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes)
-{
-    const zt_text_config *const c = &s->m->c.text;
-    const int n = zt_words_parse(c, text ? text : "", s->prompt, ignored, bytes);
-    // token 0 alone knows no word: the default prompt, whose own unknown words are nobody's business
-    s->n_prompt = n > 1 ? n : zt_words_parse(c, c->default_prompt, s->prompt, NULL, 0);
-    return n - 1;
 }
 
 void zt_state_control(zt_state *s, int i, float value)
@@ -176,25 +184,6 @@ void zt_state_window(zt_state *s, int frames)
 void zt_state_top_k(zt_state *s, int k)
 {
     s->top_k = k > 0 && k < s->m->c.top_k ? k : 0;
-}
-
-// The keys and values of the prompt, in the set that the frame before does not use.
-static int text_for(zt_state *s, int current)
-{
-    struct zt_text *const old = &s->text[current];
-    if (old->n == s->n_prompt && memcmp(old->id, s->prompt, (size_t)old->n * sizeof(int)) == 0)
-        return current;
-    zt_model *const m = s->m;
-    struct zt_text *const t = &s->text[!current];
-    t->n = s->n_prompt;
-    memcpy(t->id, s->prompt, (size_t)t->n * sizeof(int));
-    memset(t->cache.memory, 0, (size_t)t->cache.bytes);         // padding is zero
-    for (int i = 0; i < t->cache.layers; i++)
-        t->cache.kv[i].valid = t->n;
-    const int width = m->c.text.text_dim, spare = m->c.text.max_tokens * width;
-    zt_words_rows(&m->words, m->d, t->id, t->n, m->text_rows, m->text_rows + spare, m->text_rows + spare + width);
-    zt_dit_text(&m->dit, t->cache.kv, m->text_rows, t->n);      // its room was made when the model was opened
-    return !current;
 }
 
 // The opening of the next frame's prompt: in each group the first token named, else the usual one.
@@ -223,7 +212,7 @@ uint64_t zt_state_begin(zt_state *s)
     memcpy(s->now.control, s->control, sizeof(s->control));
     s->now.window = s->window > 0 ? s->window : c->window_frames;
     s->now.top_k = s->top_k;
-    s->now.text = text_for(s, s->now.text);
+    s->now.text = zt_state_text_for(s, s->now.text);
     s->step = 0;
     s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
     if (s->now.number == 0)
@@ -270,7 +259,8 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
     }
     const int slots = zt_cache_window(&s->cache, number * F + F - 1, window, slot);
     return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv,
-                         .text = s->text[f->text].cache.kv, .slot = slot, .slots = slots, .commit = !job };
+                         .text = s->text[f->text].cache.kv,
+                         .text_bias = s->text[f->text].biased ? s->text[f->text].bias : NULL, .slot = slot, .slots = slots, .commit = !job };
 }
 
 // A new prompt: keys and values of the latest frames are computed again with it, all in this pass. Each chunk sees the
@@ -375,18 +365,20 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
     return run_pass(m, &m->slice, &m->slice_jobs, job, n, from, to);
 }
 
+int zt_state_pictures(const zt_state *s)
+{
+    const zt_model *const m = s->m;
+    return (s->now.number == 0 ? m->decoder.first : m->decoder.next) + (m->c.chunk_frames - 1) * m->decoder.next;
+}
+
 void zt_state_decode(zt_state *s, zt_tensor rgb)
 {
-    const int F = s->m->c.chunk_frames;
-    const zt_tensor all = zt_state_x0(s);
+    zt_decoder *const k = &s->m->decoder;
+    const zt_tensor z = zt_state_x0(s);
+    float *to = zt_f32(rgb);
     assert(s->estimated > 0);
-    zt_tensor z = all, picture = rgb;
-    z.n[0] = picture.n[0] = 1;
-    for (int j = 0; j < F; j++) {
-        z.data = zt_f32(all) + j * all.step[0];
-        picture.data = zt_f32(rgb) + j * rgb.step[0];
-        zt_decoder_run(&s->m->decoder, &s->decoder, picture, z);
-    }
+    for (int j = 0; j < z.n[0]; j++)
+        to += k->kind->run(k, s->decoder, zt_f32(z) + j * z.step[0], to) * (int64_t)3 * s->w * s->h;
 }
 
 zt_tensor zt_state_x0(const zt_state *s)

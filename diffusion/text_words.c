@@ -2,10 +2,12 @@
 // Prompt to tokens by a sorted table; tokens to rows.
 #include "diffusion/text_words.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "diffusion/text.h"
 
 int zt_words_load(zt_words *w, const zt_text_config *c, zt_loader *l)
 {
@@ -116,3 +118,48 @@ void zt_words_rows(const zt_words *w, zt_device *d, const int *id, int n, float 
             rows[i * width + j] = w->embedding[(size_t)id[i] * (size_t)width + (size_t)j] + mixed[j];
     }
 }
+
+// The encoder with room for mean and mixed rows.
+struct words {
+    zt_words w;
+    float   *spare;                     // [2][text_dim]
+};
+
+static int open_words(zt_text_encoder *t, const zt_text_source *s)
+{
+    const zt_text_config *const c = &s->c->text;
+    struct words *const own = calloc(1, sizeof(*own));
+    t->self = own;
+    if (!own)
+        return -ENOMEM;
+    t->width = c->text_dim;
+    t->max = c->max_tokens;
+    t->least = 1;                       // token 0
+    own->spare = zt_device_alloc(s->d, 2 * (size_t)c->text_dim * sizeof(float));
+    return own->spare ? zt_words_load(&own->w, c, s->l) : -ENOMEM;
+}
+
+static void close_words(zt_text_encoder *t)
+{
+    struct words *const own = t->self;
+    zt_device_free(t->d, own->spare);
+    free(own);
+}
+
+static int parse_words(zt_text_encoder *t, const char *text, int *id, char *ignored, size_t bytes)
+{
+    const struct words *const own = t->self;
+    return zt_words_parse(own->w.c, text, id, ignored, bytes);
+}
+
+static int words_to_rows(zt_text_encoder *t, const int *id, int n, float *rows)
+{
+    const struct words *const own = t->self;
+    zt_words_rows(&own->w, t->d, id, n, rows, own->spare, own->spare + t->width);
+    return 0;
+}
+
+extern const zt_text_kind zt_text_words;
+const zt_text_kind zt_text_words = {
+    .name = "words", .open = open_words, .close = close_words, .parse = parse_words, .rows = words_to_rows,
+};
