@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Checks what the compiler cannot: includes point down only, config.h and HAVE_ stay in list files, base/ stays small,
-# no machine paths, no tabs or trailing blanks, functions stay short.
+# no tabs or trailing blanks, files and functions stay short.
 set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
 failed=0
@@ -39,22 +39,22 @@ n=$(find base -name '*.c' | wc -l)
 mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.py' '*.sh' 2>/dev/null)
 [ ${#sources[@]} -gt 0 ] ||         # not a checkout, or another user's
     mapfile -t sources < <(find base kernels diffusion engine stream apps tests tools -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.sh')
-for file in "${sources[@]}"; do
-    [ -f "$file" ] || continue
-    grep -qP '\t' "$file" && complain "$file: a tab"
-    grep -qE ' +$' "$file" && complain "$file: blanks at a line's end"
-    head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || complain "$file: no SPDX line"
-    lines=$(wc -l < "$file")
-    [ "$lines" -le 600 ] || complain "$file: $lines lines, 600 at most"
-done
+present=()
+for file in "${sources[@]}"; do [ ! -f "$file" ] || present+=("$file"); done
+each() { while read -r file; do complain "$file: $1"; done; }
+each 'a tab' < <(grep -lP '\t' "${present[@]}")
+each "blanks at a line's end" < <(grep -lE ' +$' "${present[@]}")
+each 'no SPDX line' < <(awk 'FNR == 1 { found = 0 } FNR <= 2 && /SPDX-License-Identifier: Apache-2.0/ { found = 1 }
+                             FNR == 2 && !found { print FILENAME }' "${present[@]}")
 
 # A function ends at a closing brace in the first column.
-for file in "${sources[@]}"; do
-    case $file in *.c | *.h | *.cu) ;; *) continue ;; esac
-    [ -f "$file" ] || continue
-    awk -v limit=60 '/^{/ || /^[a-z].*\) *{$/ { start = FNR }
-        /^}/ && start { if (FNR - start > limit) { print FILENAME ":" start ": function of " FNR - start " lines"; bad = 1 } start = 0 }
-        END { exit bad }' "$file" >&2 || failed=1
-done
+awk -v lines=600 -v limit=60 '
+    function bad(what) { print FILENAME ":" FNR ": " what; failed = 1 }
+    FNR == 1 { start = 0 }
+    FNR == lines + 1 { bad("more than " lines " lines") }
+    FILENAME !~ /\.(c|h|cu|cuh)$/ { next }
+    /^{/ || /^[a-z].*\) *{$/ { start = FNR }
+    /^}/ && start { if (FNR - start > limit) bad("function of " FNR - start " lines"); start = 0 }
+    END { exit failed }' "${present[@]}" >&2 || failed=1
 
 exit $failed
