@@ -35,7 +35,7 @@ packages() {
     $sudo apt-get update -qq > /dev/null || true
     size=$(apt-get install --no-install-recommends -s $need 2>/dev/null | grep -c '^Inst' || true)
     say "To build and run, $size packages are missing:" $need
-    apt-get install --no-install-recommends --assume-no $need 2>/dev/null | grep -E '^(Need to get|After this)' >&2 || true
+    $sudo apt-get install --no-install-recommends --assume-no $need 2>/dev/null | grep -E '^(Need to get|After this)' >&2 || true
     if [ $yes = 0 ]; then
         read -r -p "Install them now? [Y/n] " answer
         case $answer in '' | y | Y | yes) ;; *) exit 69 ;; esac
@@ -130,7 +130,7 @@ if [ $check = 1 ]; then
     build/apps/zoetrope-render -q -p "volcano at night" -n 24 -o "$clip/clip.mp4"
     [ -s "$clip/clip.mp4" ] || { say "The clip is empty."; exit 70; }
     rm -r "$clip"
-    kill -TERM $server
+    kill -TERM $server 2> /dev/null || { say "The server did not last until the clip was rendered."; wait $server; exit $?; }
     wait $server || { say "The server did not stop cleanly."; exit 70; }
     trap - EXIT
     say "demo --check: all well."
@@ -139,5 +139,10 @@ fi
 say "  Stop     Ctrl-C"
 trap - EXIT
 trap 'kill -TERM $server 2> /dev/null' INT TERM
-wait $server || true
-wait $server 2> /dev/null || true
+code=0
+wait $server || code=$?
+if kill -0 $server 2> /dev/null; then       # a signal ended that wait
+    code=0
+    wait $server || code=$?
+fi
+exit $code
