@@ -291,6 +291,16 @@ const char *zt_model_word(const zt_model *m, const char *group, int n)
     return NULL;
 }
 
+int zt_model_words(const zt_model *m, const char *text, char *ignored, size_t bytes)
+{
+    if (bytes)
+        ignored[0] = 0;
+    int *id = m->c.text.words ? calloc((size_t)m->c.text.max_tokens + 1, sizeof(*id)) : NULL;
+    const int n = id ? zt_words_parse(&m->c.text, text, id, ignored, bytes) - 1 : 0;
+    free(id);
+    return n;
+}
+
 int zt_model_control(const zt_model *m, const char *name)
 {
     for (int i = 0; i < m->c.n_controls; i++) {

@@ -50,6 +50,8 @@ void zt_model_close(zt_model **m);
 const zt_model_info *zt_model_get_info(const zt_model *m);
 // Words of a group ("place", "time", "weather"): the n-th token's name, or NULL. For the viewer page and previews.
 const char *zt_model_word(const zt_model *m, const char *group, int n);
+// What a state of the model would make of a prompt: as zt_state_prompt(). From any thread.
+int zt_model_words(const zt_model *m, const char *text, char *ignored, size_t bytes);
 
 // 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of the unit or above 4096), -ENOTSUP
 // (no decoder: such a model can be checked only), -ENOMEM; all logged. Borrows the model.

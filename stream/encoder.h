@@ -47,7 +47,7 @@ struct zt_encoder {
     const struct AVCodecParameters *par;    // what a container wants to know
 };
 
-extern const zt_encoder_type zt_encoder_av;
+extern const zt_encoder_type zt_encoder_av, zt_encoder_jpeg;
 
 // By the first type that has the codec. -ENOSYS when none is built in (logged); else as its open.
 int  zt_encoder_open(zt_encoder **out, const zt_encoder_params *p);

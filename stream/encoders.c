@@ -13,6 +13,7 @@
 static const zt_encoder_type *const encoders[] = {
 #if HAVE_FFMPEG
     &zt_encoder_av,
+    &zt_encoder_jpeg,
 #endif
     NULL,
 };

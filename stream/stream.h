@@ -30,7 +30,7 @@ typedef struct zt_stream_params {
     int             w, h;       // of the frames pushed, even; required
     int             out_w, out_h;   // of the output, even, 16..8192 (w, h); scaled by swscale, Lanczos
     int             fps;        // 1..240; required
-    const char     *codec;      // "h264" "h265" "vp9" "av1" "vp8" "ffv1" "prores" (the first that all places take)
+    const char     *codec;      // "h264" "h265" "vp9" "av1" "vp8" "ffv1" "prores" "jpeg" (the first that all places take)
     int             crf;        // constant quality (files: the codec's usual; live: none, bitrate rules); -1 is 0
     int64_t         bitrate;    // bits/s (live: 2 Mbit/s; files: none, crf rules)
     bool            live;       // zero latency, key frames on demand, never blocks the pusher

@@ -34,7 +34,7 @@ static const zt_outlet outlets[] = {
     { "-",        NULL,                                 &zt_transport_y4m },
     { ".y4m",     NULL,                                 &zt_transport_y4m },
     { "null:raw", NULL,                                 &zt_transport_null },
-    { "null:",    "h264 h265 vp9 av1 vp8 ffv1 prores",  &zt_transport_null },
+    { "null:",    "h264 h265 vp9 av1 vp8 ffv1 prores jpeg",  &zt_transport_null },
     { ".mp4",     "h264 h265 vp9 av1",                  BUILT_FILE, libav },
     { ".mkv",     "h264 h265 vp9 av1 vp8 ffv1 prores",  BUILT_FILE, libav },
     { ".webm",    "vp9 av1 vp8",                        BUILT_FILE, libav },

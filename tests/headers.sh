@@ -5,7 +5,7 @@ set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
 flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 gstreamer-rtp-1.0 gstreamer-app-1.0 libsoup-3.0 libcjson cmocka 2>/dev/null)
 failed=0
-for header in base/*.h kernels/*.h diffusion/*.h engine/*.h stream/*.h apps/*.h; do
+for header in base/*.h kernels/*.h diffusion/*.h engine/*.h stream/*.h apps/*.h apps/serve/*.h; do
     [ -f "$header" ] || continue
     isa=
     case $header in *_avx512.h) isa='-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mfma' ;; *_avx2.h) isa='-mavx2 -mfma' ;; esac

@@ -28,7 +28,7 @@ for layer in base kernels diffusion engine stream apps; do
 done
 
 # Files that list what is built in; nothing else asks HAVE_ or reads config.h.
-lists='^(kernels/table\.c|kernels/device\.c|stream/encoders\.c|stream/transports\.c|apps/paths\.c|apps/peers\.c|apps/servers\.c)$'
+lists='^(kernels/table\.c|kernels/device\.c|stream/encoders\.c|stream/transports\.c|apps/paths\.c|apps/peers\.c|apps/serve/servers\.c)$'
 while read -r file; do
     [[ $file =~ $lists ]] || complain "$file: HAVE_ or config.h outside the list files"
 done < <(grep -rlE '# *if.*\bHAVE_[A-Z]|"config\.h"' --include='*.c' --include='*.h' base kernels diffusion engine stream apps)

@@ -215,7 +215,7 @@ else
     [ "$(curl -s "${url}healthz")" = ok ] || complain 'healthz'
     curl -s "$url" | grep -q '/metrics' || complain 'the address that is printed says nothing'
     [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'readyz'
-    [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}sessions")" = 404 ] || complain 'an unknown route is not 404'
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}nothing")" = 404 ] || complain 'an unknown route is not 404'
     [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "${url}metrics")" = 405 ] || complain 'DELETE is not 405'
     [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: evil.example' "${url}metrics")" = 421 ] || complain 'a foreign Host is not 421'
     curl -s "${url}model" | grep -q '"controls":\["yaw"' || complain "model: $(curl -s "${url}model")"

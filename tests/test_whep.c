@@ -192,9 +192,8 @@ static void offer_text(pair *p, const char *offer)
 static void join_late(pair *p, const char *codec, int latency)
 {
     *p = (pair){ 0 };
-    const whep_client_params c = { .codec = codec, .channel = true, .decode = true, .latency = latency, .picture = on_picture,
-                                   .message = on_heard,
-                                   .cookie = p };
+    const whep_client_params c = { .codec = codec, .channel = true, .decode = true, .latency = latency,
+                                   .picture = on_picture, .message = on_heard, .cookie = p };
     p->client = whep_client_create(&c);
     const char *offer = whep_client_offer(p->client);
     assert_non_null(offer);

@@ -161,7 +161,8 @@ whep_client *whep_client_create(const whep_client_params *p)
     g_cond_init(&c->change);
     c->pipe = gst_pipeline_new(NULL);
     c->rtc = gst_element_factory_make("webrtcbin", NULL);
-    g_object_set(c->rtc, "bundle-policy", GST_WEBRTC_BUNDLE_POLICY_MAX_BUNDLE, "latency", c->p.latency ? c->p.latency : 20, NULL);
+    g_object_set(c->rtc, "bundle-policy", GST_WEBRTC_BUNDLE_POLICY_MAX_BUNDLE, "latency",
+                 c->p.latency ? c->p.latency : 20, NULL);
     gst_bin_add(GST_BIN(c->pipe), c->rtc);
     GstBus *bus = gst_element_get_bus(c->pipe);
     gst_bus_set_sync_handler(bus, drop, NULL, NULL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prints counters and histograms for Prometheus.
-#include "apps/metrics_text.h"
+#include "apps/serve/metrics_text.h"
 
 #include <dirent.h>
 #include <stdint.h>
@@ -110,6 +110,10 @@ char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
     latencies(f, m);
     head(f, "zoetrope_sessions", "gauge", "Sessions that are open.");
     fprintf(f, "zoetrope_sessions %d\n", m->sessions);
+    head(f, "zoetrope_session_rejections_total", "counter", "Sessions that were refused.");
+    for (int i = 1; i < ZT_REFUSALS; i++)
+        fprintf(f, "zoetrope_session_rejections_total{reason=\"%s\"} %llu\n", zt_refusal_name[i],
+                (unsigned long long)(m->refused[i] + (i == ZT_REFUSED_SESSIONS ? t->rejected : 0)));
     head(f, "zoetrope_viewers", "gauge", "Viewers that are playing.");
     fprintf(f, "zoetrope_viewers %d\n", t->viewers);
     head(f, "zoetrope_quality_changes_total", "counter", "Times the number of steps was changed.");

@@ -13,6 +13,7 @@ extern "C" {
 typedef struct zt_metrics_text {
     zt_metrics  metrics;        // "encode" included
     int         viewers;
+    uint64_t    rejected;       // sessions: all were in use
     const char *backend;        // "cpu avx512"
 } zt_metrics_text;
 

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of shows and how long each lives.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "apps/exits.h"
+#include "apps/serve/metrics_text.h"
+#include "apps/serve/serve.h"
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define LINGER (30 * ZT_S)          // `live` lives on after its last viewer
+#define STALE  (5 * ZT_S)           // a session without a packet for so long is not ready
+
+static zt_entry *find(zt_serve *s, const char *id)
+{
+    for (zt_entry *e = s->entry; e < s->entry + ZT_SHOWS; e++)
+        if (e->show && !strcmp(zt_show_get_params(e->show)->id, id))
+            return e;
+    return NULL;
+}
+
+static int begin(zt_serve *s, zt_entry *e, zt_refused *refused)
+{
+    e->touched = zt_now();
+    const int err = zt_show_begin(e->show, s->no_admission ? NULL : refused);
+    if (!err && e->ttl)
+        zt_show_lease(e->show, e->touched + e->ttl);
+    if (err < 0 || e->reported)
+        return err;
+    e->reported = true;
+    const char *prompt = zt_show_get_params(e->show)->prompt;
+    char ignored[512];
+    const int known = prompt ? zt_model_words(s->setup.model, prompt, ignored, sizeof(ignored)) : 1;
+    if (prompt && *ignored)
+        zt_warn("ignored: %s", ignored);
+    if (!known)
+        zt_warn("no word of the prompt is known to %s: it shows \"%s\"", zt_model_get_info(s->setup.model)->name,
+                zt_model_get_info(s->setup.model)->default_prompt);
+    return 0;
+}
+
+zt_show *zt_serve_find(zt_serve *s, const char *id)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = find(s, id);
+    zt_show *show = e ? zt_show_ref(e->show) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return show;
+}
+
+int zt_serve_wake(zt_serve *s, zt_show *show, zt_refused *refused)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = find(s, zt_show_get_params(show)->id);
+    const int err = e ? begin(s, e, refused) : 0;
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+int zt_serve_add(zt_serve *s, const zt_show_params *p, int64_t ttl, zt_show **out, zt_refused *refused)
+{
+    int n = 0, at = 0, err = -EAGAIN;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 1; i < ZT_SHOWS; i++) {
+        n += s->entry[i].show != NULL;
+        at = at || s->entry[i].show ? at : i;
+    }
+    zt_show *show = NULL;
+    if (at && n < s->max_sessions)
+        err = zt_show_create(&show, &s->studio, p);
+    if (!err) {
+        s->entry[at] = (zt_entry){ show, zt_now(), ttl, true };
+        err = begin(s, &s->entry[at], refused);
+        if (err < 0)
+            s->entry[at] = (zt_entry){ 0 };
+    }
+    s->rejected += err == -EAGAIN;
+    pthread_mutex_unlock(&s->lock);
+    if (err < 0 && show) {
+        zt_show_close(show);
+        zt_show_unref(&show);
+    }
+    if (!err)
+        *out = zt_show_ref(show);
+    return err;
+}
+
+// Under the lock.
+static void take_out(zt_serve *s, zt_entry *e)
+{
+    for (int i = 0; i < ZT_SHOWS; i++) {
+        if (s->dying[i])
+            continue;
+        s->dying[i] = e->show;
+        break;
+    }
+    *e = (zt_entry){ 0 };
+}
+
+bool zt_serve_remove(zt_serve *s, const char *id)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = find(s, id);
+    const bool found = e && e->ttl;
+    if (found)
+        take_out(s, e);
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+void zt_serve_touch(zt_serve *s, const zt_show *show)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = find(s, zt_show_get_params(show)->id);
+    if (e) {
+        e->touched = zt_now();
+        zt_show_lease(e->show, e->touched + e->ttl);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+zt_show *zt_serve_at(zt_serve *s, int i, int64_t *idle)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_show *show = i < ZT_SHOWS && s->entry[i].show ? zt_show_ref(s->entry[i].show) : NULL;
+    *idle = show ? zt_now() - s->entry[i].touched : 0;
+    pthread_mutex_unlock(&s->lock);
+    return show;
+}
+
+int zt_serve_viewers(zt_serve *s)
+{
+    int n = 0;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < ZT_SHOWS; i++)
+        n += s->entry[i].show ? zt_show_viewers(s->entry[i].show) : 0;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+bool zt_serve_ready(zt_serve *s)
+{
+    bool ready = true;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < ZT_SHOWS; i++) {
+        const int64_t last = s->entry[i].show ? zt_show_last_packet(s->entry[i].show) : 0;
+        ready = ready && (!last || zt_now() - last < STALE);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ready;
+}
+
+// The engine counts its sessions, gone ones too; patterns and encoders are counted here.
+char *zt_serve_metrics(zt_serve *s, size_t *bytes)
+{
+    char backend[64];
+    snprintf(backend, sizeof(backend), "cpu %s", s->setup.device->level);
+    zt_metrics_text t = { .viewers = zt_serve_viewers(s), .backend = backend };
+    zt_engine_metrics(s->setup.engine, &t.metrics);
+    pthread_mutex_lock(&s->lock);
+    zt_metrics_merge(&t.metrics, &s->past);
+    for (int i = 0; i < ZT_SHOWS; i++) {
+        if (!s->entry[i].show)
+            continue;
+        zt_metrics one;
+        zt_show_metrics(s->entry[i].show, &one);
+        if (s->test_pattern) {
+            zt_metrics_merge(&t.metrics, &one);
+            t.metrics.sessions += one.sessions;
+        } else {
+            zt_histogram_merge(&t.metrics.stage[ZT_ENCODE], &one.stage[ZT_ENCODE]);
+        }
+    }
+    t.rejected = s->rejected;
+    pthread_mutex_unlock(&s->lock);
+    return zt_metrics_print(&t, bytes);
+}
+
+// Why a session ended that nobody ended.
+static int exit_code(int err)
+{
+    return err == -ETIME || err == -EINVAL ? ZT_EXIT_USAGE
+         : err == -ECANCELED ? ZT_EXIT_BUG : ZT_EXIT_UNAVAILABLE;
+}
+
+static int look_after_one(zt_serve *s, zt_entry *e)
+{
+    const int64_t now = zt_now();
+    const int err = zt_show_failed(e->show);
+    if (err && !e->ttl)
+        return exit_code(err);
+    if (zt_show_viewers(e->show) > 0) {
+        e->touched = now;
+        zt_show_lease(e->show, now + e->ttl);
+    }
+    if (err || (e->ttl && now - e->touched > e->ttl)) {
+        zt_info("session %s: %s", zt_show_get_params(e->show)->id, err ? "failed" : "nobody wants it any more");
+        take_out(s, e);
+        return 0;
+    }
+    if (e->ttl)
+        return 0;
+    if (e->touched == now) {
+        zt_refused refused;
+        const int failed = begin(s, e, &refused);
+        if (failed == -EBUSY)
+            zt_debug("live: %s", refused.text);     // asked again as long as somebody waits
+        return failed && failed != -EBUSY ? exit_code(failed) : 0;
+    }
+    return 0;
+}
+
+int zt_serve_look_after(zt_serve *s)
+{
+    int code = 0;
+    zt_show *dying[ZT_SHOWS], *idle = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < ZT_SHOWS && !code; i++)
+        if (s->entry[i].show)
+            code = look_after_one(s, &s->entry[i]);
+    memcpy(dying, s->dying, sizeof(dying));
+    memset(s->dying, 0, sizeof(s->dying));
+    zt_entry *live = &s->entry[0];
+    if (live->show && zt_now() - live->touched > LINGER && zt_show_runs(live->show)) {
+        idle = zt_show_ref(live->show);
+        zt_metrics m;
+        zt_show_metrics(live->show, &m);
+        m.sessions = 0;
+        if (s->test_pattern)
+            zt_metrics_merge(&s->past, &m);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (idle)
+        zt_show_end(idle);
+    zt_show_unref(&idle);
+    for (int i = 0; i < ZT_SHOWS; i++) {
+        if (dying[i])
+            zt_show_close(dying[i]);
+        zt_show_unref(&dying[i]);
+    }
+    return code;
+}
+
+int zt_serve_open_live(zt_serve *s)
+{
+    const zt_show_params p = {
+        .id = "live", .prompt = s->prompt, .fps = (int)s->fps, .out_w = s->size.a, .out_h = s->size.b,
+        .steps_min = s->steps.a, .steps_max = s->steps.b, .budget = s->budget_ms * ZT_MS, .seed = s->seed,
+    };
+    s->entry[0].touched = zt_now();
+    return zt_exit_output(zt_show_create(&s->entry[0].show, &s->studio, &p));
+}
+
+void zt_serve_close(zt_serve *s)
+{
+    zt_serve_look_after(s);         // the dying
+    for (int i = 0; i < ZT_SHOWS; i++) {
+        if (s->entry[i].show)
+            zt_show_close(s->entry[i].show);
+        zt_show_unref(&s->entry[i].show);
+    }
+}
