@@ -135,7 +135,7 @@ static zt_whep_server *server;
 static zt_stream      *stream;
 static zt_frame_pool  *pool;
 static GThread        *pusher;
-static atomic_int      pushed, stop;
+static atomic_int      pushed, stop, unmade;   // unmade: every frame was in use
 
 static gpointer push_pictures(gpointer cookie)
 {
@@ -143,8 +143,10 @@ static gpointer push_pictures(gpointer cookie)
     for (int k = 0; !atomic_load(&stop); k++) {
         zt_sleep_until(start + k * ZT_S / FPS);
         zt_frame *f = zt_frame_get(pool);
-        if (!f)
+        if (!f) {
+            atomic_fetch_add(&unmade, 1);
             continue;
+        }
         picture_draw(f, k, FPS);
         zt_stream_push(stream, f, 0);
         zt_frame_unref(&f);
@@ -168,6 +170,7 @@ static void start_with(const char *codec, const zt_whep_params *more)
     assert_int_equal(zt_stream_open(&stream, &p), 0);
     assert_int_equal(zt_frame_pool_create(&pool, SIDE_W, SIDE_H, 16), 0);
     atomic_store(&stop, 0);
+    atomic_store(&unmade, 0);
     pusher = g_thread_new("pusher", push_pictures, NULL);
 }
 
@@ -178,6 +181,12 @@ static void finish(void)
     zt_stream_close(&stream);
     zt_whep_server_close(&server);
     zt_frame_pool_destroy(&pool);
+}
+
+// Pictures that a busy machine had no time for: no viewer can have seen them.
+static int never_encoded(void)
+{
+    return (int)zt_stream_skipped(stream) + atomic_load(&unmade);
 }
 
 static void offer_text(pair *p, const char *offer)
@@ -230,8 +239,7 @@ static void viewers_share_an_encode_and_late_ones_get_a_key_frame(void **state)
     assert_int_equal(zt_stream_viewers(stream), 2);
     print_message("first viewer: %d pictures, %d gaps; second: first picture %d after joining\n", a.pictures, a.gaps,
                   b.first - joined);
-    assert_int_equal(a.gaps, 0);
-    assert_int_equal(b.gaps, 0);
+    assert_true(a.gaps + b.gaps <= 2 * never_encoded());
     assert_true(b.first - joined < 3 * FPS);        // else the next one comes after ten seconds
     assert_null(strstr(a.answer, "ssrc-group:FID 0"));
     assert_non_null(strstr(a.answer, "rtx"));
@@ -266,7 +274,7 @@ static void vp8_is_served_to_those_who_have_no_h264(void **state)
     start_with("vp8", NULL);
     join(&a, "vp8");
     assert_true(wait_until(&a.pictures, 24, 10000));
-    assert_int_equal(a.gaps, 0);
+    assert_true(a.gaps <= never_encoded());
     b = (pair){ 0 };
     const whep_client_params c = { .codec = "h264", .cookie = &b };
     b.client = whep_client_create(&c);
@@ -285,7 +293,7 @@ static void lost_packets_are_sent_again(void **state)
     start_with("h264", &(zt_whep_params){ .loss_percent = 5 });
     join_late(&a, "h264", 250);
     assert_true(wait_until(&a.pictures, 5 * FPS, 20000));
-    const int all = a.last - a.first + 1;
+    const int all = a.last - a.first + 1 - never_encoded();
     print_message("5 %% lost: %d of %d pictures\n", a.pictures, all);
     // This client may ask only once per reporting interval, a browser at once. Without: fewer than half of them.
     assert_true(a.pictures * 100 >= all * 80);

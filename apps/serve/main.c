@@ -118,8 +118,10 @@ static int parse(zt_serve *s, int argc, char **argv, address *http, address *rts
         { "bitrate", 0, ZT_OPTION_RATE, &s->bitrate, "R", "bits per second, such as 800k (2M)", 10000, 1000000000 },
         { "max-sessions", 0, ZT_OPTION_INT, &s->max_sessions, "N", "that may be posted (8)", 0, ZT_SHOWS - 1 },
         { "max-viewers", 0, ZT_OPTION_INT, &s->max_viewers, "N", "over WebRTC, and of JPEG pictures (100)", 1, 1000 },
-        { "no-admission", 0, ZT_OPTION_FLAG, &s->no_admission, NULL, "take sessions that cannot all be served on time" },
-        { "log-sessions", 0, ZT_OPTION_STRING, &s->log_folder, "DIR", "write each session down, for zoetrope-render --replay" },
+        { "no-admission", 0, ZT_OPTION_FLAG, &s->no_admission, NULL,
+          "take sessions that cannot all be served on time" },
+        { "log-sessions", 0, ZT_OPTION_STRING, &s->log_folder, "DIR",
+          "write each session down, for zoetrope-render --replay" },
         { "test-pattern", 0, ZT_OPTION_FLAG, &s->test_pattern, NULL,
           "pictures without the model, with index, control and time burnt in" },
         { "marks", 0, ZT_OPTION_FLAG, &s->marks, NULL, "burn index, control and time into the model's pictures" },
@@ -230,8 +232,9 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);     // before any thread: they are taken by sigtimedwait()
     signal(SIGPIPE, SIG_IGN);
 
-    s.studio = (zt_studio){ .setup = &s.setup, .bitrate = s.bitrate, .test_pattern = s.test_pattern, .marks = s.marks,
-                          .log_folder = s.log_folder,                          .shown = zt_servers_shown, .jpeg = zt_servers_jpeg, .cookie = &http };
+    s.studio = (zt_studio){ .setup = &s.setup, .bitrate = s.bitrate, .test_pattern = s.test_pattern,
+                            .marks = s.marks, .log_folder = s.log_folder, .shown = zt_servers_shown,
+                            .jpeg = zt_servers_jpeg, .cookie = &http };
     code = open_all(&s, &http, &listen, &rtsp);
     if (!code) {
         say_where(&s, http, &listen, &rtsp);

@@ -49,9 +49,15 @@ static void stages(FILE *f, const zt_metrics *m)
 static void latencies(FILE *f, const zt_metrics *m)
 {
     const struct { const char *name, *help; const zt_histogram *h; } list[] = {
-        { "zoetrope_frame_latency_seconds", "From reading prompt and controls to handing the packet to the transports.", &m->latency },
-        { "zoetrope_prompt_to_frame_seconds", "From a new prompt to the packet of the first frame that used it.", &m->prompt_to_frame },
-        { "zoetrope_time_to_first_frame_seconds", "From a session's creation to the packet of its first frame.", &m->first_frame },
+        { "zoetrope_frame_latency_seconds",
+          "From reading prompt and controls to handing the packet to the transports.",
+          &m->latency },
+        { "zoetrope_prompt_to_frame_seconds",
+          "From a new prompt to the packet of the first frame that used it.",
+          &m->prompt_to_frame },
+        { "zoetrope_time_to_first_frame_seconds",
+          "From a session's creation to the packet of its first frame.",
+          &m->first_frame },
     };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         head(f, list[i].name, "histogram", list[i].help);

@@ -52,8 +52,8 @@ void     zt_show_unref(zt_show **s);            // takes NULL inside
 // Ends session and streams, once; what is left of it waits for its references. Not on the engine's thread.
 void     zt_show_close(zt_show *s);
 
-// The session: begin returns 0 (also when there is one) or as zt_session_create(), whose refused it passes on; both from
-// any thread.
+// The session, from any thread. Begin returns 0 (also when there is one) or as zt_session_create(), whose refused it
+// passes on.
 int      zt_show_begin(zt_show *s, zt_refused *refused);
 void     zt_show_end(zt_show *s);
 bool     zt_show_runs(zt_show *s);
