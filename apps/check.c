@@ -180,7 +180,7 @@ static int run_on_device(zt_check *c, void (*kind)(zt_check *), int threads)
 {
     const int err = zt_device_open(&c->d, &(zt_device_params){ .device = "cpu", .threads = threads });
     if (err < 0)
-        return zt_exit_input(err);
+        return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
     kind(c);
     if (zt_device_sync(c->d) < 0)
         c->broken = true;

@@ -59,20 +59,54 @@ static const char *read_event(zt_event *e, const cJSON *root, const zt_model *m)
     return framed ? NULL : "\"frame\" is missing";
 }
 
-// Room for one more, kept in the order of frames; equal frames in the order of the file.
-static zt_event *insert(zt_events *es, zt_event e)
+static int no_memory(const char *path)
+{
+    zt_error("%s: not enough memory", path);
+    return ZT_EXIT_UNAVAILABLE;
+}
+
+static bool append(zt_events *es, zt_event e)
 {
     if ((es->n & (es->n - 1)) == 0) {
         zt_event *more = realloc(es->event, (size_t)ZT_MAX(2 * es->n, 1) * sizeof(e));
         if (!more)
-            return NULL;
+            return false;
         es->event = more;
     }
-    int at = es->n++;
-    for (; at > 0 && es->event[at - 1].frame > e.frame; at--)
-        es->event[at] = es->event[at - 1];
-    es->event[at] = e;
-    return &es->event[at];
+    es->event[es->n++] = e;
+    return true;
+}
+
+struct placed {
+    zt_event e;
+    int      line;
+};
+
+static int by_frame(const void *left, const void *right)
+{
+    const struct placed *a = left, *b = right;
+    return a->e.frame != b->e.frame ? (a->e.frame > b->e.frame) - (a->e.frame < b->e.frame) : a->line - b->line;
+}
+
+// Into the order of frames; equal frames keep the order of the file.
+static bool sort(zt_events *es)
+{
+    bool sorted = true;
+    for (int i = 1; i < es->n; i++)
+        sorted = sorted && es->event[i - 1].frame <= es->event[i].frame;
+    if (sorted)
+        return true;
+
+    struct placed *p = malloc((size_t)es->n * sizeof(*p));
+    if (!p)
+        return false;
+    for (int i = 0; i < es->n; i++)
+        p[i] = (struct placed){ es->event[i], i };
+    qsort(p, (size_t)es->n, sizeof(*p), by_frame);
+    for (int i = 0; i < es->n; i++)
+        es->event[i] = p[i].e;
+    free(p);
+    return true;
 }
 
 // The parsed lines are kept, as an array: prompts point into them.
@@ -93,7 +127,7 @@ static int read_line(zt_events *es, const char *path, int number, char *line, si
         return ZT_EXIT_DATA;
     }
     cJSON_AddItemToArray(es->text, root);
-    return insert(es, e) ? 0 : ZT_EXIT_UNAVAILABLE;
+    return append(es, e) ? 0 : no_memory(path);
 }
 
 static int read_lines(zt_events *es, const char *path, FILE *f, const zt_model *m)
@@ -109,6 +143,8 @@ static int read_lines(zt_events *es, const char *path, FILE *f, const zt_model *
         code = ZT_EXIT_NO_INPUT;
     }
     free(line);
+    if (!code && !sort(es))
+        code = no_memory(path);
     return code;
 }
 
@@ -121,7 +157,7 @@ int zt_events_read(zt_events *out, const char *path, const zt_model *m)
         zt_error("%s: %s", path, strerror(errno));
         code = ZT_EXIT_NO_INPUT;
     } else {
-        code = es.text ? read_lines(&es, path, f, m) : ZT_EXIT_UNAVAILABLE;
+        code = es.text ? read_lines(&es, path, f, m) : no_memory(path);
         fclose(f);
     }
     if (code)

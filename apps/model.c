@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // zoetrope-model: says what a model is, checks parity cases, converts weights.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static int info(const char *path, const zt_common *common)
     zt_model *m = NULL;
     int err = zt_device_open(&d, &(zt_device_params){ .threads = (int)common->threads });
     if (err < 0)
-        return ZT_EXIT_UNAVAILABLE;
+        return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
     err = zt_model_open(&m, d, path, (enum zt_precision)given.precision);
     if (!err)
         print_info(zt_model_get_info(m));

@@ -156,6 +156,13 @@ first=$(sum --seed 5)
 [ "$(md5sum < out.y4m)" = "$first" ] || complain 'a file differs from stdout'
 printf '{"frame": 6, "prompt": "volcano", "controls": {"yaw": 1}}\n' > e.jsonl
 [ "$(sum --seed 5 --events e.jsonl)" != "$first" ] || complain 'events do nothing'
+{ cat e.jsonl; printf '{"frame": 2, "prompt": "desert"}\n{"frame": 2, "prompt": "canyon"}\n'; } > sorted.jsonl
+tac sorted.jsonl > reversed.jsonl       # of two for one frame the last line counts
+printf '{"frame": 2, "prompt": "canyon"}\n' | cat - e.jsonl > wanted.jsonl
+[ "$(sum --seed 5 --events sorted.jsonl)" = "$(sum --seed 5 --events wanted.jsonl)" ] || complain 'events: order of lines'
+[ "$(sum --seed 5 --events reversed.jsonl)" != "$(sum --seed 5 --events wanted.jsonl)" ] || complain 'events: no order of lines'
+seq 200000 -1 1 | sed 's/.*/{"frame": &}/' > many.jsonl
+expect 0 '' timeout 20 "$render" -q -p sea -n 1 -o many.y4m --events many.jsonl
 head=$((12 * $(stat -c %s out.y4m) / 12 / 3))
 [ "$("$render" -q -p 'sea at night' -n 12 --seed 5 --events e.jsonl -o - 2> /dev/null | head -c $head | md5sum)" = \
   "$(head -c $head out.y4m | md5sum)" ] || complain 'events act before their frame'

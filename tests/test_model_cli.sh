@@ -24,6 +24,8 @@ expect 64
 expect 64 info
 expect 64 nothing here
 expect 64 --precision f64 info "$tests/malformed/00-control"
+ZOETROPE_KERNELS=sse9 expect 64 info "$tests/malformed/00-control"
+ZOETROPE_KERNELS=sse9 expect 64 check "$tests/golden/tokens"
 expect 66 info "$work/nothing"
 expect 66 info "$tests/malformed/24-folder-without-config"
 expect 65 info "$tests/malformed/12-duplicate-name"
