@@ -226,10 +226,10 @@ static int check_model(zt_check *c, const char *reference, int threads)
     return code;
 }
 
-int zt_check_run(const char *dir, enum zt_precision precision, int threads)
+int zt_check_run(const char *dir, enum zt_precision precision, enum zt_kv_choice kv, int threads)
 {
     char path[4096];
-    zt_check c = { .dir = dir, .precision = precision == ZT_PRECISION_DEFAULT ? ZT_PRECISION_F32 : precision };
+    zt_check c = { .dir = dir, .kv = kv, .precision = precision == ZT_PRECISION_DEFAULT ? ZT_PRECISION_F32 : precision };
     snprintf(path, sizeof(path), "%s/case.json", dir);
     if (access(path, F_OK) < 0 && find_reference(dir, path, sizeof(path)))
         return check_model(&c, path, threads);

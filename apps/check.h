@@ -18,6 +18,7 @@ typedef struct zt_check {
     zt_weights       *io;
     zt_device        *d;
     enum zt_precision precision;
+    enum zt_kv_choice kv;
     double            limit;            // on rel_l2
     int               failed, unsupported;      // outputs
     bool              broken;           // the case itself cannot be read
@@ -25,7 +26,7 @@ typedef struct zt_check {
 
 // Runs DIR: a case, or a model directory with a *-reference.safetensors. Prints "name rel_l2 limit ok|FAIL" for each
 // output on stdout; returns the program's exit code.
-int zt_check_run(const char *dir, enum zt_precision precision, int threads);
+int zt_check_run(const char *dir, enum zt_precision precision, enum zt_kv_choice kv, int threads);
 
 // The kinds. What goes wrong is counted in c.
 void zt_check_wan(zt_check *c);         // wan-dit, wan-causal

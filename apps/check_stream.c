@@ -117,7 +117,7 @@ static bool run_seed(struct run *r)
 void zt_check_stream(zt_check *c)
 {
     struct run r = { .c = c };
-    if (zt_model_open(&r.m, c->d, c->dir, c->precision) < 0) {
+    if (zt_model_open_kv(&r.m, c->d, c->dir, c->precision, c->kv) < 0) {
         c->broken = true;
         return;
     }

@@ -21,10 +21,10 @@ struct stream {
     int      *slot;
 };
 
-static zt_kv kv_shape(const struct stream *s, int valid)
+static zt_kv kv_shape(const struct stream *s, enum zt_type type, int valid)
 {
     return (
-        zt_kv){ .type = s->m->dit.cache_type, .H = s->m->c.heads, .D = s->m->c.dim / s->m->c.heads, .valid = valid };
+        zt_kv){ .type = type, .H = s->m->c.heads, .D = s->m->c.dim / s->m->c.heads, .valid = valid };
 }
 
 // The context, padded with zero rows to text_len, becomes keys and values.
@@ -46,7 +46,7 @@ static bool set_text(struct stream *s, const cJSON *pass)
     float *const padded = zt_check_must(calloc((size_t)rows * (size_t)width, sizeof(float)));
     memcpy(padded, in, (size_t)w->elements * sizeof(float));
     if (!s->text.kv) {
-        const zt_kv like = kv_shape(s, rows);
+        const zt_kv like = kv_shape(s, s->m->dit.text_type, rows);
         if (zt_cache_init(&s->text, s->m->d, s->m->c.layers, &like, 0, 1, 0) < 0)
             zt_check_must(NULL);
     }
@@ -74,7 +74,7 @@ static bool set_shape(struct stream *s, const zt_weight *x)
     s->x = zt_check_must(calloc(floats, sizeof(float)));
     s->v = zt_check_must(calloc(floats, sizeof(float)));
     s->slot = zt_check_must(calloc((size_t)s->window, sizeof(int)));
-    const zt_kv like = kv_shape(s, s->h / 2 * (s->w / 2));
+    const zt_kv like = kv_shape(s, s->m->dit.cache_type, s->h / 2 * (s->w / 2));
     if (zt_cache_init(&s->cache, s->m->d, s->m->c.layers, &like, s->sink, s->window, 0) < 0)
         zt_check_must(NULL);
     return true;
@@ -86,7 +86,7 @@ static void open_stream(struct stream *s, zt_check *c)
     const cJSON *const params = cJSON_GetObjectItemCaseSensitive(c->json, "params");
     *s = (struct stream){ .c = c };
     snprintf(path, sizeof(path), "%s/%s", c->dir, zt_check_string(c->json, "model"));
-    if (zt_model_open(&s->m, c->d, path, c->precision) < 0) {
+    if (zt_model_open_kv(&s->m, c->d, path, c->precision, c->kv) < 0) {
         c->broken = true;
         return;
     }

@@ -12,17 +12,20 @@
 #include "diffusion/model.h"
 
 static const char *const precisions[] = { "default", "f32", "bf16", "int8", NULL };
+static const char *const kvs[] = { "default", "float", "int8", NULL };
 static const char *const quants[] = { "int8", "bf16", NULL };
 
 // What is given on the command line.
 static struct {
-    int  precision, quant;
+    int  precision, kv, quant;
     bool overwrite;
 } given;
 
 static const zt_option options[] = {
     { "precision", 0, ZT_OPTION_CHOICE, &given.precision, "P",
       "f32, bf16 or int8 (info: what the file has; check: f32)", .choices = precisions },
+    { "kv", 0, ZT_OPTION_CHOICE, &given.kv, "K", "keys and values: float, int8 or default (as the model says)",
+      .choices = kvs },
     { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8 or bf16 (int8)", .choices = quants },
     { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
     { NULL },
@@ -47,9 +50,9 @@ static void print_info(const zt_model_info *i)
 {
     fputs("{\"name\": ", stdout);
     print_string(i->name);
-    printf(", \"precision\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64
+    printf(", \"precision\": \"%s\", \"kv\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64
            ", \"state_bytes\": %" PRId64 ", \"hash\": \"%016" PRIx64 "\",\n",
-           precisions[i->precision], i->parameters, i->weight_bytes, i->state_bytes, i->hash);
+           precisions[i->precision], i->kv == ZT_I8 ? "int8" : i->kv == ZT_BF16 ? "bf16" : "f32", i->parameters, i->weight_bytes, i->state_bytes, i->hash);
     printf(" \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, "
            "\"first_frame_steps\": %d,\n",
            i->w, i->h, i->fps, i->chunk_frames, i->steps, i->first_frame_steps);
@@ -72,7 +75,7 @@ static int info(const char *path, const zt_common *common)
     int err = zt_device_open(&d, &(zt_device_params){ .threads = (int)common->threads });
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
-    err = zt_model_open(&m, d, path, (enum zt_precision)given.precision);
+    err = zt_model_open_kv(&m, d, path, (enum zt_precision)given.precision, (enum zt_kv_choice)given.kv);
     if (!err)
         print_info(zt_model_get_info(m));
     zt_model_close(&m);
@@ -92,7 +95,8 @@ int main(int argc, char **argv)
     if (n == 2 && strcmp(command, "info") == 0)
         return info(argument[1], &common);
     if (n == 2 && strcmp(command, "check") == 0)
-        return zt_check_run(argument[1], (enum zt_precision)given.precision, (int)common.threads);
+        return zt_check_run(argument[1], (enum zt_precision)given.precision, (enum zt_kv_choice)given.kv,
+                            (int)common.threads);
     if (n == 3 && strcmp(command, "convert") == 0)
         return zt_convert(argument[1], argument[2], given.quant == 0 ? ZT_I8 : ZT_BF16, given.overwrite);
     return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR or convert IN OUT");

@@ -100,6 +100,8 @@ static int parse(render *r, int argc, char **argv)
           "prompts and controls at exact frames, a JSON object a line" },
         { "precision", 0, ZT_OPTION_CHOICE, &r->setup.precision_name, "P", "f32, bf16 or int8 (as the model is stored)",
           0, 0, zt_precision_names },
+        { "kv", 0, ZT_OPTION_CHOICE, &r->setup.kv, "K", "keys and values: float, int8 or default (as the model says)", 0, 0,
+          zt_kv_names },
         { "device", 0, ZT_OPTION_CHOICE, &r->setup.device_name, "D", "cpu, cuda or auto (auto)", 0, 0,
           zt_device_names },
         { "codec", 0, ZT_OPTION_CHOICE, &r->codec, "C", "h264 h265 vp9 av1 ffv1 prores (by the output's name)", 0, 0,

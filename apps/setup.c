@@ -10,6 +10,8 @@
 const char *const zt_device_names[] = { "auto", "cpu", "cuda", NULL };
 const char *const zt_precision_names[] = { "default", "f32", "bf16", "int8", "int4", "fp8", NULL };
 
+const char *const zt_kv_names[] = { "default", "float", "int8", NULL };
+
 static const enum zt_precision precisions[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16,
                                                 ZT_PRECISION_INT8 };
 
@@ -24,8 +26,8 @@ int zt_setup_open(zt_setup *s, bool engine)
     int err = zt_device_open(&s->device, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
-    err =
-        zt_model_open(&s->model, s->device, s->path ? s->path : zt_path_default_model(), precisions[s->precision_name]);
+    err = zt_model_open_kv(&s->model, s->device, s->path ? s->path : zt_path_default_model(),
+                           precisions[s->precision_name], (enum zt_kv_choice)s->kv);
     if (err < 0)
         return zt_exit_input(err);
     if (engine && zt_engine_create(&s->engine, s->device, s->model) < 0)

@@ -11,12 +11,14 @@ extern "C" {
 
 extern const char *const zt_device_names[];         // choices of --device: auto cpu cuda
 extern const char *const zt_precision_names[];      // choices of --precision
+extern const char *const zt_kv_names[];             // choices of --kv: default float int8, as enum zt_kv_choice
 
 // Zero means the default in parentheses.
 typedef struct zt_setup {
     const char *path;           // the model's (the shipped one)
     int         device_name;    // index into zt_device_names (auto)
     int         precision_name; // index into zt_precision_names (the model's own)
+    int         kv;             // enum zt_kv_choice (the model's own)
     int64_t     threads;        // (as many as there are CPUs)
 
     zt_device  *device;         // filled by zt_setup_open()

@@ -15,11 +15,18 @@ static zt_kv shape(const zt_kv *like)
     return kv;
 }
 
+// of a slot
+static int64_t scale_bytes(const zt_kv *kv)
+{
+    return zt_round_up((int64_t)((size_t)kv->H * zt_kv_scales(kv) * sizeof(float)), 64);
+}
+
 int64_t zt_cache_bytes(int layers, const zt_kv *like, int sink, int window, int chunk)
 {
     const zt_kv kv = shape(like);
     (void)sink;                                 // inside the window
-    return 2 * (int64_t)layers * (window + chunk) * zt_round_up((int64_t)zt_kv_slot_bytes(&kv), 64);
+    const int64_t slot = 2 * zt_round_up((int64_t)zt_kv_slot_bytes(&kv), 64) + scale_bytes(&kv);
+    return layers * (int64_t)(window + chunk) * slot;
 }
 
 int zt_cache_init(zt_cache *c, zt_device *d, int layers, const zt_kv *like, int sink, int window, int chunk)
@@ -39,7 +46,8 @@ int zt_cache_init(zt_cache *c, zt_device *d, int layers, const zt_kv *like, int 
         const size_t bytes = (size_t)c->slots * (size_t)zt_round_up((int64_t)zt_kv_slot_bytes(&c->kv[i]), 64);
         c->kv[i].k = at;
         c->kv[i].v = at + bytes;
-        at += 2 * bytes;
+        c->kv[i].scale = zt_kv_scales(&c->kv[i]) ? (float *)(at + 2 * bytes) : NULL;
+        at += 2 * bytes + (size_t)c->slots * (size_t)scale_bytes(&c->kv[i]);
     }
     return 0;
 }

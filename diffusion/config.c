@@ -311,6 +311,11 @@ static bool read_other(reader *r, const char *key, bool *known)
         c->softmax = choice;
         return ok;
     }
+    if (strcmp(key, "kv") == 0) {
+        ok = read_choice(r, key, "float", "int8", &choice);
+        c->kv_int8 = choice;
+        return ok;
+    }
     if (strcmp(key, "sampler") == 0) {
         ok = read_choice(r, key, "euler", "renoise", &choice);
         c->sampler = choice ? ZT_RENOISE : ZT_EULER;

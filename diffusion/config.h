@@ -68,6 +68,7 @@ typedef struct zt_config {
     enum zt_sampler sampler;
     float shift;                // (5)
     bool  step_embed;
+    bool  kv_int8;              // "kv": keys and values of frames in 8 bits
     int   first_frame_steps, steps;     // (4)
     int   w, h, fps;
     int   rope_rows, rope_columns;      // 0: positions are not scaled

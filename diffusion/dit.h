@@ -65,7 +65,7 @@ typedef struct zt_work {
 typedef struct zt_dit {
     zt_device   *d;
     const zt_config *c;
-    enum zt_type cache_type;                        // of keys and values
+    enum zt_type cache_type, text_type;             // of the keys and values of frames, of text
     zt_kv_append_fn *kv_append;                     // the device's, but the plain ones for heads that only those take
     zt_qkv_append_fn *qkv_append;
     zt_attention_fn *attention;
@@ -89,7 +89,8 @@ typedef struct zt_dit {
 } zt_dit;
 
 // Loads all but the decoder and the words. Borrows the configuration.
-int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type);
+int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type,
+                 enum zt_type text_type);
 void zt_dit_finish(zt_dit *t);
 
 // Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then

@@ -192,10 +192,12 @@ static int tables(zt_dit *t)
     return 0;
 }
 
-int zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type)
+int zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type,
+                enum zt_type text_type)
 {
     const bool plain = c->dim / c->heads % 16 != 0;
-    *t = (zt_dit){ .d = d, .c = c, .cache_type = cache_type, .kv_append = plain ? zt_kv_append_c : d->k.kv_append,
+    *t = (zt_dit){ .d = d, .c = c, .cache_type = cache_type, .text_type = text_type,
+                   .kv_append = plain ? zt_kv_append_c : d->k.kv_append,
                    .qkv_append = plain ? zt_qkv_append_c : d->k.qkv_append,
                    .attention = plain ? zt_attention_c : d->k.attention };
     int err = outside_load(t, l);

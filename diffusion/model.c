@@ -141,6 +141,19 @@ static int load_openings(zt_model *m, zt_loader *l)
     return zt_load_floats(l, &m->openings, "openings", 4, (const int64_t[]){ n, c->out_dim, c->h / 8, c->w / 8 });
 }
 
+static int choose_kv(zt_model *m, enum zt_kv_choice kv, enum zt_precision precision)
+{
+    const int D = m->c.dim / m->c.heads;
+    if (kv == ZT_KV_DEFAULT)
+        kv = m->c.kv_int8 && precision != ZT_PRECISION_F32 ? ZT_KV_INT8 : ZT_KV_FLOAT;
+    m->info.kv = kv == ZT_KV_INT8 ? ZT_I8 : precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
+    if (m->info.kv == ZT_I8 && D % 16) {
+        zt_error("keys of 8 bits want heads of a multiple of 16, not of %d", D);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_precision precision)
 {
     const zt_config *const c = &m->c;
@@ -148,7 +161,7 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
     zt_loader_init(&l, w, &m->memory);
     l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
     l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : l.other;
-    int err = zt_dit_load(&m->dit, m->d, c, &l, l.other);
+    int err = zt_dit_load(&m->dit, m->d, c, &l, m->info.kv, l.other);
     if (!err && c->n_openings)
         err = load_openings(m, &l);
     if (!err)
@@ -197,6 +210,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
     const int64_t parameters = m->info.parameters;
     // what the family is shown at, where the configuration does not say
     const int usual_w = m->scale == 16 ? 1280 : 832, usual_h = m->scale == 16 ? 704 : 480;
+    const enum zt_type kv = m->info.kv;
     m->info = (zt_model_info){
         .name = c->name[0] ? c->name : "unnamed", .w = c->w ? c->w : usual_w, .h = c->h ? c->h : usual_h,
         .unit = 2 * m->scale, .pictures = c->chunk_frames * ZT_MAX(m->decoder.next, 1),
@@ -205,9 +219,11 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         .layers = c->layers, .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames,
         .sink_frames = c->sink_frames,
         .n_controls = c->n_controls, .default_prompt = m->text.default_prompt, .parameters = parameters,
-        .weight_bytes = m->memory.bytes + m->decoder.bytes + m->text.bytes, .precision = precision,
+        .weight_bytes = m->memory.bytes + m->decoder.bytes + m->text.bytes, .precision = precision, .kv = kv,
         .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
+    if (kv == ZT_I8)
+        m->info.hash = zt_hash(m->info.hash, "kv8", 3);
     count_operations(&m->info, c);
     m->info.n_windows = smaller(m->info.window, c->trained_window, c->n_trained_windows, c->window_frames);
     m->info.n_top_k = smaller(m->info.fewer_k, c->trained_top_k, c->n_trained_top_k, c->top_k);
@@ -217,7 +233,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         m->info.state_bytes = zt_state_bytes(m, m->info.w, m->info.h);
 }
 
-static int open_files(zt_model *m, const char *path, enum zt_precision precision)
+static int open_files(zt_model *m, const char *path, enum zt_precision precision, enum zt_kv_choice kv)
 {
     char config[4096], file[4096];
     zt_weights *w = NULL;
@@ -228,6 +244,9 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         err = zt_weights_open(&w, file);
     if (!err) {
         precision = choose(m->d, w, precision);
+        err = choose_kv(m, kv, precision);
+    }
+    if (!err) {
         char folder[4096];
         const char *const slash = strrchr(config, '/');         // its folder is the model's
         snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - config) + 1 : 0, config);
@@ -247,12 +266,17 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
 
 int zt_model_open(zt_model **out, zt_device *d, const char *path, enum zt_precision precision)
 {
+    return zt_model_open_kv(out, d, path, precision, ZT_KV_DEFAULT);
+}
+
+int zt_model_open_kv(zt_model **out, zt_device *d, const char *path, enum zt_precision precision, enum zt_kv_choice kv)
+{
     zt_model *m = calloc(1, sizeof(*m));
     if (!m)
         return -ENOMEM;
     m->d = d;
     m->memory.d = d;
-    const int err = open_files(m, path, precision);
+    const int err = open_files(m, path, precision, kv);
     if (err == -ENOMEM)
         zt_error("%s: not enough memory", path);
     if (err)

@@ -11,9 +11,9 @@
 #include "diffusion/internal.h"
 #include "diffusion/noise.h"
 
-static zt_kv kv_shape(const zt_model *m, int valid)
+static zt_kv kv_shape(const zt_model *m, enum zt_type type, int valid)
 {
-    return (zt_kv){ .type = m->dit.cache_type, .H = m->c.heads, .D = m->c.dim / m->c.heads, .valid = valid };
+    return (zt_kv){ .type = type, .H = m->c.heads, .D = m->c.dim / m->c.heads, .valid = valid };
 }
 
 // Of one model_frame: chunk_frames latents.
@@ -49,7 +49,8 @@ int64_t zt_state_bytes(const zt_model *m, int w, int h)
 {
     const zt_config *const c = &m->c;
     const int lw = w / m->scale, lh = h / m->scale;
-    const zt_kv own = kv_shape(m, lw / 2 * (lh / 2)), text = kv_shape(m, m->max_text + 1);
+    const zt_kv own = kv_shape(m, m->dit.cache_type, lw / 2 * (lh / 2));
+    const zt_kv text = kv_shape(m, m->dit.text_type, m->max_text + 1);
     return (int64_t)sizeof(zt_state)
          + zt_cache_bytes(c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames)
          + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + m->decoder.kind->state_bytes(&m->decoder, lh, lw)
@@ -94,7 +95,7 @@ static int allocate(zt_state *s)
     zt_model *const m = s->m;
     const zt_config *const c = &m->c;
     const int T = s->lw / 2 * (s->lh / 2);
-    const zt_kv own = kv_shape(m, T);
+    const zt_kv own = kv_shape(m, m->dit.cache_type, T);
     int err = zt_cache_init(&s->cache, m->d, c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames);
     if (!err)
         err = allocate_text(s);

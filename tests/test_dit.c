@@ -28,14 +28,14 @@ struct chunk {
     int         slot[FRAMES];
 };
 
-static zt_kv kv_shape(const zt_model *m, int valid)
+static zt_kv kv_shape(const zt_model *m, enum zt_type type, int valid)
 {
-    return (zt_kv){ .type = m->dit.cache_type, .H = m->c.heads, .D = m->c.dim / m->c.heads, .valid = valid };
+    return (zt_kv){ .type = type, .H = m->c.heads, .D = m->c.dim / m->c.heads, .valid = valid };
 }
 
 static void chunk_init(struct chunk *k, zt_model *m, uint64_t seed, int frames, int h, int w)
 {
-    const zt_kv own = kv_shape(m, h / 2 * (w / 2)), text = kv_shape(m, TEXT);
+    const zt_kv own = kv_shape(m, m->dit.cache_type, h / 2 * (w / 2)), text = kv_shape(m, m->dit.text_type, TEXT);
     *k = (struct chunk){ .frames = frames, .h = h, .w = w, .first = (int)seed };
     assert_int_equal(zt_cache_init(&k->cache, m->d, m->c.layers, &own, 0, FRAMES, FRAMES), 0);
     assert_int_equal(zt_cache_init(&k->text, m->d, m->c.layers, &text, 0, 1, 0), 0);

@@ -18,7 +18,13 @@ static const char *make_model;
 static char *int8_model, *renoise_model;
 
 static const char *const levels[] = { "c", "avx2", "avx512" };
-static const enum zt_precision precisions[] = { ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8 };
+static const struct variant {
+    enum zt_precision precision;
+    enum zt_kv_choice kv;
+} variants[] = {
+    { ZT_PRECISION_F32, ZT_KV_DEFAULT }, { ZT_PRECISION_BF16, ZT_KV_DEFAULT }, { ZT_PRECISION_INT8, ZT_KV_DEFAULT },
+    { ZT_PRECISION_INT8, ZT_KV_INT8 },
+};
 
 // NULL when this machine or build does not have the level.
 static zt_device *open_device(const char *level, int threads)
@@ -81,16 +87,17 @@ static void everywhere(void (*fn)(zt_device *d, zt_model *m), int threads)
     int ran = 0;
     for (size_t l = 0; l < ZT_LEN(levels); l++) {
         zt_device *d = open_device(levels[l], threads);
-        for (size_t p = 0; d && p < ZT_LEN(precisions); p++) {
-            zt_model *m = open_model(d, int8_model, precisions[p]);
-            assert_int_equal(zt_model_get_info(m)->precision, precisions[p]);
+        for (size_t v = 0; d && v < ZT_LEN(variants); v++) {
+            zt_model *m = NULL;
+            assert_int_equal(zt_model_open_kv(&m, d, int8_model, variants[v].precision, variants[v].kv), 0);
+            assert_int_equal(zt_model_get_info(m)->precision, variants[v].precision);
             fn(d, m);
             zt_model_close(&m);
             ran++;
         }
         zt_device_close(&d);
     }
-    assert_true(ran >= 3);
+    assert_true(ran >= (int)ZT_LEN(variants));
 }
 
 // ---- packed
@@ -349,14 +356,16 @@ static double distance(const zt_state *a, const zt_state *b)
     return sqrt(error / norm);
 }
 
-static double level_distance(const char *level, enum zt_precision p, enum zt_precision q)
+static double distance_of(const char *level, enum zt_precision p, enum zt_precision q, enum zt_kv_choice kv)
 {
     zt_device *c = open_device("c", 1), *d = open_device(level, 1);
     if (!d) {
         zt_device_close(&c);
         return 0;
     }
-    zt_model *m = open_model(c, int8_model, p), *n = open_model(d, int8_model, q);
+    zt_model *m = NULL, *n = NULL;
+    assert_int_equal(zt_model_open_kv(&m, c, int8_model, p, p == q ? kv : ZT_KV_DEFAULT), 0);
+    assert_int_equal(zt_model_open_kv(&n, d, int8_model, q, kv), 0);
     zt_state *a = new_state(m, 4), *b = new_state(n, 4);
     make_frame(m, a, 1, true);
     make_frame(n, b, 1, true);
@@ -370,6 +379,11 @@ static double level_distance(const char *level, enum zt_precision p, enum zt_pre
     return result;
 }
 
+static double level_distance(const char *level, enum zt_precision p, enum zt_precision q)
+{
+    return distance_of(level, p, q, ZT_KV_DEFAULT);
+}
+
 static void levels_and_precisions_agree(void **state)
 {
     for (size_t l = 1; l < ZT_LEN(levels); l++) {
@@ -379,10 +393,12 @@ static void levels_and_precisions_agree(void **state)
         // largest), or choose another expert; most do not
         assert_true(level_distance(levels[l], ZT_PRECISION_BF16, ZT_PRECISION_BF16) < 0.03);
         assert_true(level_distance(levels[l], ZT_PRECISION_INT8, ZT_PRECISION_INT8) < 0.03);
+        assert_true(distance_of(levels[l], ZT_PRECISION_INT8, ZT_PRECISION_INT8, ZT_KV_INT8) < 0.03);
     }
     // the same weights in a shorter arithmetic: roundings of every row of every matrix add up
     assert_true(level_distance("c", ZT_PRECISION_F32, ZT_PRECISION_BF16) < 0.05);
     assert_true(level_distance("c", ZT_PRECISION_F32, ZT_PRECISION_INT8) < 0.1);
+    assert_true(distance_of("c", ZT_PRECISION_F32, ZT_PRECISION_INT8, ZT_KV_INT8) < 0.1);
 }
 
 static void pattern(float *x, size_t n, int kind)

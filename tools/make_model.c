@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
 //
-// make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32]
+// make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32] [--kv float|int8]
 //            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
 // --chunk of more than one frame leaves out the previous latents, as the Wan family does.
 // Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of
@@ -26,7 +26,7 @@ struct shape {
     int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache;
     unsigned long long seed;
     enum zt_type type;          // of the matrices: ZT_F32, ZT_BF16, ZT_I8
-    const char *sampler, *words, *out;
+    const char *sampler, *kv, *words, *out;
 };
 
 struct list {
@@ -253,9 +253,9 @@ static int write_config(const struct shape *s)
         fprintf(f, "  \"ffn_dim\": %d,\n", s->ffn);
     fprintf(f, "  \"chunk_frames\": %d, \"window_frames\": %d, \"sink_frames\": %d, \"recache_frames\": %d,\n"
             "  \"controls\": [\"yaw\", \"pitch\", \"speed\", \"climb\"],\n"
-            "  \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
+            "  \"kv\": \"%s\", \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
             "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
-            s->chunk, s->window, s->sink, s->recache, s->sampler, s->w, s->h);
+            s->chunk, s->window, s->sink, s->recache, s->kv, s->sampler, s->w, s->h);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
@@ -267,7 +267,7 @@ static int write_config(const struct shape *s)
 static int usage(void)
 {
     fprintf(stderr, "usage: make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N]\n"
-                    "       [--quant int8|bf16|f32] [--size WxH] [--window N] [--sink N] [--chunk N]\n"
+                    "       [--quant int8|bf16|f32] [--kv float|int8] [--size WxH] [--window N] [--sink N] [--chunk N]\n"
                     "       [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT\n");
     return 64;
 }
@@ -322,6 +322,8 @@ static int check(const struct shape *s)
         return refuse("--window has no room for the sink and one chunk");
     if (s->recache < 0 || s->recache > ZT_MIN(21, s->window))
         return refuse("--recache is at most 21 and the window");
+    if (strcmp(s->kv, "float") != 0 && strcmp(s->kv, "int8") != 0)
+        return refuse("--kv is float or int8");
     if (strcmp(s->sampler, "euler") != 0 && strcmp(s->sampler, "renoise") != 0)
         return refuse("--sampler is euler or renoise");
     return 0;
@@ -343,6 +345,8 @@ static int parse(struct shape *s, int argc, char **argv)
             s->sampler = value;
         else if (strcmp(a, "--words") == 0)
             s->words = value;
+        else if (strcmp(a, "--kv") == 0)
+            s->kv = value;
         else if (strcmp(a, "--seed") == 0)
             s->seed = strtoull(value, NULL, 10);
         else if (strcmp(a, "--size") == 0)
@@ -359,7 +363,7 @@ static int parse(struct shape *s, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct shape s = { .dim = 256, .heads = 4, .layers = 8, .experts = 8, .inter = 224, .w = 256, .h = 144, .window = 8, .chunk = 1,
-                       .type = ZT_I8, .sampler = "euler", .seed = 1 };
+                       .type = ZT_I8, .sampler = "euler", .kv = "float", .seed = 1 };
     int err = parse(&s, argc, argv);
     if (err)
         return err;

@@ -103,6 +103,8 @@ static int parse(zt_serve *s, int argc, char **argv, address *http, address *rts
           zt_device_names },
         { "precision", 0, ZT_OPTION_CHOICE, &s->setup.precision_name, "P", "f32, bf16 or int8 (as the model is stored)",
           0, 0, zt_precision_names },
+        { "kv", 0, ZT_OPTION_CHOICE, &s->setup.kv, "K", "keys and values: float, int8 or default (as the model says)", 0, 0,
+          zt_kv_names },
         { "listen", 0, ZT_OPTION_STRING, &s->listen, "HOST:PORT", "HTTP and WebRTC, or off (127.0.0.1:8080)" },
         { "rtsp", 0, ZT_OPTION_STRING, &s->rtsp_listen, "HOST:PORT", "RTSP, or off (127.0.0.1:8554)" },
         { "token-file", 0, ZT_OPTION_STRING, &s->token_file, "FILE",
