@@ -75,7 +75,7 @@ static int check(const zt_model *m, int w, int h)
 static int allocate_text(zt_state *s)
 {
     const zt_model *const m = s->m;
-    const zt_kv like = kv_shape(m, m->max_text + 1);
+    const zt_kv like = kv_shape(m, m->dit.text_type, m->max_text + 1);
     const size_t n = (size_t)m->max_text + 1;
     int err = 0;
     for (int i = 0; i < 2 && !err; i++) {
