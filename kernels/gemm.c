@@ -69,10 +69,21 @@ zt_matrix zt_panels(const zt_gemm *g, const zt_matrix *w, int panel, int panels,
     return p;
 }
 
-const void *zt_panels_ahead(const zt_matrix *w, int panel, int quad)
+void zt_panels_ahead(const void *ahead[2], const zt_matrix *w, const zt_matrix *then, int panel, int quad, bool only)
 {
+    const char *const own = (const char *)w->data + (size_t)panel * zt_matrix_bytes(w->type, 16, w->K);
+    ahead[0] = ahead[1] = own;          // it is there anyway
+    if (panel + 2 >= (w->N + 15) / 16) {
+        w = then;
+        panel = -2;
+    }
+    if (!w || quad > ZT_TILE_ROWS / 4)
+        return;
     const size_t bytes = zt_matrix_bytes(w->type, 16, w->K);
-    const int next = panel + 2 + (w->type != ZT_I4 && quad > 0);        // one fetch of I8's length is two of I4
-    const int at = quad <= (w->type == ZT_I4 ? 0 : 3) && next * 16 < w->N ? next : panel;   // that one is there anyway
-    return (const char *)w->data + (size_t)at * bytes;
+    const char *const next = (const char *)w->data + (size_t)(panel + 2) * bytes;
+    const bool second = panel + 3 < (w->N + 15) / 16 && w->type != ZT_I4;   // a panel of I8 is as long as two of I4
+    if (quad == 0)
+        ahead[0] = next;
+    if ((quad > 0 || only) && second)
+        ahead[1] = next + bytes;
 }

@@ -11,6 +11,7 @@ extern "C" {
 #endif
 
 enum { ZT_TILE_ROWS = 12, ZT_TILE_COLUMNS = 32 };       // of one multiply() at most
+enum { ZT_ROUTE_ROWS = 24 };
 
 // Rows as a level's products read them: quads of four. A unit of K is the P = 4 / element bytes
 // values that lie together in a weight matrix; a row holds `words` 4-byte words for each.
@@ -25,22 +26,33 @@ typedef struct zt_rows {
                             // are stored + 128; I8 only
 } zt_rows;
 
+// Quantised rows that several matrices will want, as a level likes to keep them.
+typedef struct zt_bytes {
+    int8_t  *q;
+    int64_t  step;          // from one row to the next: K rounded up to 64
+    float   *scale;         // as in zt_rows
+    int32_t *start;
+} zt_bytes;
+
 // What a level provides.
 typedef struct zt_gemm {
     int words[ZT_I8 + 1];   // of a unit, by type
     // Rounds or quantises n rows and packs them; copies of row n - 1 fill up the last quad.
     void (*pack)(const zt_rows *r, const float *const *x, int n);
+    // The same of I8 in two parts: a row of K; n <= 96 of the rows, packed.
+    void (*quantise)(const zt_bytes *b, int row, const float *x, int K);
+    void (*interleave)(const zt_rows *r, const zt_bytes *b, const int32_t *row, int n);
     // A panel of I4 as one of I8: from [units][16][4 bytes of two], factor [groups][16], to [2 * units][16][4].
     void (*expand)(uint8_t *to, const uint8_t *from, const uint8_t *factor, int units);
-    // y[0..4 * quads)[0..16 * panels) = x w + bias, quads 1..3 from `quad` on, panels 1..2 at w. Memory at `ahead`, 64
-    // bytes for each unit, is fetched meanwhile.
-    void (*multiply)(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w, int panels,
-                     const void *ahead);
+    // y[0..rows)[0..16 * panels) = x w + bias; rows 1..12 from quad `quad` on, panels 1..2 at w. Memory at either
+    // `ahead`, 64 bytes for each unit, is fetched meanwhile.
+    void (*multiply)(float *y, int64_t step, const zt_rows *r, int quad, int rows, const zt_matrix *w, int panels,
+                     const void *const ahead[2]);
     // Columns [n, n + columns) of row m; out and y point at the first.
     void (*epilogue)(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y);
 
-    // The experts and gates of 4 rows: [4][k].
-    void (*route)(const zt_moe *w, const float *const x[4], int C, int32_t *expert, float *gate);
+    // The experts and gates of n <= ZT_ROUTE_ROWS rows: [n][k]. x has a multiple of 4.
+    void (*route)(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate);
     // h[r][0..16) = SiLU(u[r][0..16)) * u[r][16..32); u is [rows][32], aligned, and so is h.
     void (*swiglu)(float *h, int64_t step, const float *u, int rows);
     // f[width] += sum over i of gate[i] * y[i][width], in order; width is a multiple of 16.
@@ -72,13 +84,15 @@ zt_rows zt_rows_at(const zt_gemm *g, void *memory, enum zt_type type, int K, int
 // One or two panels of w as multiply() reads them: in place, or, of I4, expanded into `room` (64-byte aligned).
 zt_matrix zt_panels(const zt_gemm *g, const zt_matrix *w, int panel, int panels, void *room);
 size_t    zt_panels_bytes(const zt_matrix *w);      // of `room`; 0: none is needed
-// What the tile that starts at quad `quad` of an item fetches for the next two panels.
-const void *zt_panels_ahead(const zt_matrix *w, int panel, int quad);
+// What a tile fetches: of the two panels after these, or of `then` (or NULL) when there are none, both if it is the only
+// one of its rows, or else one if it starts at quad 0, the other if it is the second.
+void zt_panels_ahead(const void *ahead[2], const zt_matrix *w, const zt_matrix *then, int panel, int quad, bool only);
 
-// How many of n quads the next tile should take: 3, but 2 and 2 rather than 3 and 1.
-static inline int zt_tile_quads(int n)
+// How many of n rows the next tile should take: a multiple of 4, or all.
+static inline int zt_tile_rows(int n)
 {
-    return n == 4 ? 2 : n < 3 ? n : 3;
+    const int tiles = (n + ZT_TILE_ROWS - 1) / ZT_TILE_ROWS;
+    return tiles == 1 ? n : ((n + tiles - 1) / tiles + 3) / 4 * 4;
 }
 
 #ifdef __cplusplus

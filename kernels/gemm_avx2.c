@@ -62,15 +62,29 @@ ZT_INLINE __m256i pair_up(__m256i q)
     return _mm256_or_si256(_mm256_and_si256(q, _mm256_set1_epi32(0xffff)), upper);
 }
 
+// Two units of four rows, each paired up, interleaved
+ZT_INLINE void store_units(int32_t *a, const __m256i z[4])
+{
+    const __m256i lo = _mm256_unpacklo_epi32(z[0], z[1]), hi = _mm256_unpacklo_epi32(z[2], z[3]);
+    const __m256i even = _mm256_unpacklo_epi64(lo, hi), odd = _mm256_unpackhi_epi64(lo, hi);
+    _mm256_store_si256((__m256i *)a, _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_store_si256((__m256i *)a + 1, _mm256_permute2x128_si256(even, odd, 0x31));
+}
+
+// The factor that quantises a row of that largest magnitude; its scale
+static float row_scale(float max, float *scale)
+{
+    const bool zero = max < 0x1p-100f;
+    *scale = zero ? 0 : max / 127;
+    return zero ? 0 : 127 / max;
+}
+
 static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float *const x[4], int K)
 {
     __m256 s[4];
     __m256i sum[4];
     for (int r = 0; r < 4; r++) {
-        const float max = largest(x[r], K);
-        const bool zero = max < 0x1p-100f;
-        scale[r] = zero ? 0 : max / 127;
-        s[r] = _mm256_set1_ps(zero ? 0 : 127 / max);
+        s[r] = _mm256_set1_ps(row_scale(largest(x[r], K), &scale[r]));
         sum[r] = _mm256_setzero_si256();
     }
     for (int k = 0; k < K; k += 8, a += 16) {
@@ -81,14 +95,51 @@ static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float 
             sum[r] = _mm256_add_epi32(sum[r], z[r]);
             z[r] = pair_up(z[r]);
         }
-        const __m256i lo = _mm256_unpacklo_epi32(z[0], z[1]);
-        const __m256i hi = _mm256_unpacklo_epi32(z[2], z[3]);
-        const __m256i even = _mm256_unpacklo_epi64(lo, hi), odd = _mm256_unpackhi_epi64(lo, hi);
-        _mm256_store_si256((__m256i *)a, _mm256_permute2x128_si256(even, odd, 0x20));
-        _mm256_store_si256((__m256i *)a + 1, _mm256_permute2x128_si256(even, odd, 0x31));
+        store_units(a, z);
     }
     for (int r = 0; r < 4; r++)
         start[r] = -128 * add_lanes(sum[r]);
+}
+
+void zt_quantise_avx2(const zt_bytes *b, int row, const float *x, int K)
+{
+    const __m256 s = _mm256_set1_ps(row_scale(largest(x, K), &b->scale[row]));
+    __m256i sum = _mm256_setzero_si256();
+    int8_t *q = b->q + row * b->step;
+    for (int k = 0; k < K; k += 8, q += 8) {
+        const __m256 v = _mm256_maskload_ps(x + k, zt_first8(K - k));
+        const __m256i z = _mm256_cvtps_epi32(_mm256_mul_ps(v, s));
+        sum = _mm256_add_epi32(sum, z);
+        const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(z), _mm256_extracti128_si256(z, 1));
+        _mm_storel_epi64((__m128i *)q, _mm_packs_epi16(half, half));
+    }
+    b->start[row] = -128 * add_lanes(sum);
+}
+
+// Eight bytes as two units: pairs (0, 2), (1, 3) in the lower half of each lane
+ZT_INLINE __m256i load_pairs(const int8_t *q)
+{
+    return pair_up(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)q)));
+}
+
+void zt_interleave_avx2(const zt_rows *r, const zt_bytes *b, const int32_t *row, int n)
+{
+    for (int m = 0; m < n; m += 4) {
+        const int8_t *q[4];
+        int32_t *a = r->a + (size_t)(m / 4) * (size_t)r->quad;
+        for (int i = 0; i < 4; i++) {
+            const int32_t from = row[m + i < n ? m + i : n - 1];
+            q[i] = b->q + from * b->step;
+            r->scale[m + i] = b->scale[from];
+            r->start[m + i] = b->start[from];
+        }
+        for (int k = 0; k < r->K; k += 8, a += 16) {
+            __m256i z[4];
+            for (int i = 0; i < 4; i++)
+                z[i] = load_pairs(q[i] + k);
+            store_units(a, z);
+        }
+    }
 }
 
 void zt_pack_avx2(const zt_rows *r, const float *const *x, int n)
@@ -109,7 +160,7 @@ void zt_pack_avx2(const zt_rows *r, const float *const *x, int n)
 
 // One panel of a quad
 ZT_INLINE void tile_floats(const bool bf16, float *y, int64_t step, const zt_rows *x, int quad,
-                           const zt_matrix *w, int panel)
+                           int rows, const zt_matrix *w, int panel)
 {
     const char *b = (const char *)w->data + (size_t)panel * (size_t)x->units * 64;
     const float *a = (const float *)(x->a + (size_t)quad * (size_t)x->quad);
@@ -136,6 +187,8 @@ ZT_INLINE void tile_floats(const bool bf16, float *y, int64_t step, const zt_row
     const __m256 b1 = bias ? _mm256_loadu_ps(bias + 8) : _mm256_setzero_ps();
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
+        if (r == rows)
+            return;
         _mm256_storeu_ps(y + r * step, _mm256_add_ps(c[2 * r], b0));
         _mm256_storeu_ps(y + r * step + 8, _mm256_add_ps(c[2 * r + 1], b1));
     }
@@ -173,7 +226,7 @@ ZT_INLINE __m256 finish(__m256i sum, float s, const float *scale, const float *b
     return _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), v), b);
 }
 
-static void tile_i8(float *y, int64_t step, const zt_rows *x, int quad, const zt_matrix *w,
+static void tile_i8(float *y, int64_t step, const zt_rows *x, int quad, int rows, const zt_matrix *w,
                     int panel)
 {
     const char *b = (const char *)w->data + (size_t)panel * (size_t)x->units * 64;
@@ -188,6 +241,8 @@ static void tile_i8(float *y, int64_t step, const zt_rows *x, int quad, const zt
     const float *scale = w->scale + panel * 16, *bias = w->bias ? w->bias + panel * 16 : NULL;
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
+        if (r == rows)
+            return;
         const float s = x->scale[quad * 4 + r];
         _mm256_storeu_ps(y + r * step, finish(c[2 * r], s, scale, bias));
         _mm256_storeu_ps(y + r * step + 8,
@@ -219,19 +274,19 @@ void zt_expand_avx2(uint8_t *to, const uint8_t *from, const uint8_t *factor, int
     }
 }
 
-void zt_multiply_avx2(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w,
-                        int panels, const void *ahead)
+void zt_multiply_avx2(float *y, int64_t step, const zt_rows *r, int quad, int rows, const zt_matrix *w,
+                        int panels, const void *const ahead[2])
 {
     (void)ahead;
     for (int p = 0; p < panels; p++) {
-        for (int q = 0; q < quads; q++) {
+        for (int q = 0; 4 * q < rows; q++) {
             float *to = y + 4 * q * step + 16 * p;
             if (r->type == ZT_I8)
-                tile_i8(to, step, r, quad + q, w, p);
+                tile_i8(to, step, r, quad + q, rows - 4 * q, w, p);
             else if (r->type == ZT_BF16)
-                tile_floats(true, to, step, r, quad + q, w, p);
+                tile_floats(true, to, step, r, quad + q, rows - 4 * q, w, p);
             else
-                tile_floats(false, to, step, r, quad + q, w, p);
+                tile_floats(false, to, step, r, quad + q, rows - 4 * q, w, p);
         }
     }
 }

@@ -86,15 +86,19 @@ ZT_INLINE __m512i quantise_64(const float *x, __m512 s, int n)
     return _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
 }
 
+// The factor that quantises a row of that largest magnitude; its scale
+static float row_scale(float max, float *scale)
+{
+    const bool zero = max < 0x1p-100f;
+    *scale = zero ? 0 : max / 127;
+    return zero ? 0 : 127 / max;
+}
+
 static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float *const x[4], int K)
 {
     __m512 s[4];
-    for (int r = 0; r < 4; r++) {
-        const float max = largest(x[r], K);
-        const bool zero = max < 0x1p-100f;
-        scale[r] = zero ? 0 : max / 127;
-        s[r] = _mm512_set1_ps(zero ? 0 : 127 / max);
-    }
+    for (int r = 0; r < 4; r++)
+        s[r] = _mm512_set1_ps(row_scale(largest(x[r], K), &scale[r]));
     const __m512i ones = _mm512_set1_epi8(1);
     __m512i sum = _mm512_setzero_si512();
     for (int k = 0; k < K; k += 64, a += 64) {
@@ -112,6 +116,41 @@ static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float 
     const __m128i rows = _mm_add_epi32(_mm256_castsi256_si128(half),
                                        _mm256_extracti128_si256(half, 1));
     _mm_storeu_si128((__m128i *)start, _mm_mullo_epi32(rows, _mm_set1_epi32(-128)));
+}
+
+void zt_quantise_avx512(const zt_bytes *b, int row, const float *x, int K)
+{
+    const __m512 s = _mm512_set1_ps(row_scale(largest(x, K), &b->scale[row]));
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i sum = _mm512_setzero_si512();
+    for (int k = 0; k < K; k += 64) {
+        const __m512i z = quantise_64(x + k, s, K - k);
+        _mm512_store_si512(b->q + row * b->step + k, z);
+        sum = _mm512_dpbusd_epi32(sum, ones, z);
+    }
+    b->start[row] = -128 * _mm512_reduce_add_epi32(sum);
+}
+
+void zt_interleave_avx512(const zt_rows *r, const zt_bytes *b, const int32_t *row, int n)
+{
+    for (int m = 0; m < n; m += 4) {
+        const int8_t *q[4];
+        int32_t *a = r->a + (size_t)(m / 4) * (size_t)r->quad;
+        for (int i = 0; i < 4; i++) {
+            const int32_t from = row[m + i < n ? m + i : n - 1];
+            q[i] = b->q + from * b->step;
+            r->scale[m + i] = b->scale[from];
+            r->start[m + i] = b->start[from];
+        }
+        for (int k = 0; k < r->K; k += 64, a += 64) {
+            __m512i z[4];
+            for (int i = 0; i < 4; i++)
+                z[i] = _mm512_load_si512(q[i] + k);
+            transpose_units(z);
+            for (int i = 0; i < 4; i++)
+                _mm512_store_si512(a + 16 * i, z[i]);
+        }
+    }
 }
 
 void zt_pack_avx512(const zt_rows *r, const float *const *x, int n)
@@ -183,61 +222,79 @@ ZT_INLINE void store_tile(const enum zt_type type, const int R, const int C, flo
     }
 }
 
-ZT_INLINE void tile(const enum zt_type type, const int Q, const int C, float *y, int64_t step,
-                    const zt_rows *x, int quad, const zt_matrix *w, const char *ahead)
+ZT_INLINE void tile(const enum zt_type type, const int R, const int C, float *y, int64_t step,
+                    const zt_rows *x, int quad, const zt_matrix *w, const void *const ahead[2])
 {
     const int units = x->units;
     const int32_t *a0 = x->a + (size_t)quad * x->quad;
-    const int32_t *a1 = Q > 1 ? a0 + x->quad : a0, *a2 = Q > 2 ? a1 + x->quad : a0;
+    const int32_t *a1 = R > 4 ? a0 + x->quad : a0, *a2 = R > 8 ? a1 + x->quad : a0;
     const char *w0 = (const char *)w->data;
     const char *w1 = w0 + (size_t)units * 64;
+    const char *f0 = ahead[0], *f1 = ahead[1];
 
-    for (int r = 0; r < 4 * Q; r++) {
+    for (int r = 0; r < R; r++) {
         _mm_prefetch((const char *)(y + r * step), _MM_HINT_T0);
         if (C > 1)
             _mm_prefetch((const char *)(y + r * step + 16), _MM_HINT_T0);
     }
     __m512i c[12][2];
 #pragma GCC unroll 12
-    for (int r = 0; r < 4 * Q; r++)
+    for (int r = 0; r < R; r++)
         c[r][0] = c[r][1] = _mm512_set1_epi32(type == ZT_I8 ? x->start[quad * 4 + r] : 0);
 
     for (int u = 0; u < units; u++) {
-        _mm_prefetch(ahead + 64 * (size_t)u, _MM_HINT_T1);
+        _mm_prefetch(f0, _MM_HINT_T1);
+        _mm_prefetch(f1, _MM_HINT_T1);
         const __m512i v0 = _mm512_load_si512(w0), v1 = C > 1 ? _mm512_load_si512(w1) : v0;
 #pragma GCC unroll 12
-        for (int r = 0; r < 4 * Q; r++) {
+        for (int r = 0; r < R; r++) {
             const int32_t *a = (r < 4 ? a0 : r < 8 ? a1 : a2) + r % 4;
             c[r][0] = multiply_add(type, c[r][0], v0, a);
             if (C > 1)
                 c[r][1] = multiply_add(type, c[r][1], v1, a);
         }
         a0 += 4, a1 += 4, a2 += 4;
-        w0 += 64, w1 += 64;
+        w0 += 64, w1 += 64, f0 += 64, f1 += 64;
     }
-    store_tile(type, 4 * Q, C, y, step, x, quad, w, c);
+    store_tile(type, R, C, y, step, x, quad, w, c);
 }
 
-ZT_INLINE void multiply(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad,
-                        int quads, const zt_matrix *w, int panels, const void *ahead)
+// Whole rows only: a row that fills up a quad costs as much as any.
+#define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+
+ZT_INLINE void multiply(const enum zt_type type, float *y, int64_t step, const zt_rows *r, int quad, int rows,
+                        const zt_matrix *w, int panels, const void *const ahead[2])
 {
-    switch (quads * 2 + panels) {
-    case 3: tile(type, 1, 1, y, step, r, quad, w, ahead); break;
-    case 4: tile(type, 1, 2, y, step, r, quad, w, ahead); break;
-    case 5: tile(type, 2, 1, y, step, r, quad, w, ahead); break;
-    case 6: tile(type, 2, 2, y, step, r, quad, w, ahead); break;
-    case 7: tile(type, 3, 1, y, step, r, quad, w, ahead); break;
-    case 8: tile(type, 3, 2, y, step, r, quad, w, ahead); break;
+    switch (rows * 2 + panels) {
+#define X(R) case R * 2 + 1: tile(type, R, 1, y, step, r, quad, w, ahead); break; \
+             case R * 2 + 2: tile(type, R, 2, y, step, r, quad, w, ahead); break;
+    TILES(X)
+#undef X
     }
 }
 
-void zt_multiply_avx512(float *y, int64_t step, const zt_rows *r, int quad, int quads, const zt_matrix *w,
-                        int panels, const void *ahead)
+// One function for each type, so that the three are compiled apart.
+__attribute__((noinline)) static void multiply_i8(float *y, int64_t step, const zt_rows *r, int quad, int rows,
+                                                  const zt_matrix *w, int panels, const void *const ahead[2])
 {
-    if (r->type == ZT_I8)
-        multiply(ZT_I8, y, step, r, quad, quads, w, panels, ahead);
-    else if (r->type == ZT_BF16)
-        multiply(ZT_BF16, y, step, r, quad, quads, w, panels, ahead);
-    else
-        multiply(ZT_F32, y, step, r, quad, quads, w, panels, ahead);
+    multiply(ZT_I8, y, step, r, quad, rows, w, panels, ahead);
+}
+
+__attribute__((noinline)) static void multiply_bf16(float *y, int64_t step, const zt_rows *r, int quad, int rows,
+                                                    const zt_matrix *w, int panels, const void *const ahead[2])
+{
+    multiply(ZT_BF16, y, step, r, quad, rows, w, panels, ahead);
+}
+
+__attribute__((noinline)) static void multiply_f32(float *y, int64_t step, const zt_rows *r, int quad, int rows,
+                                                   const zt_matrix *w, int panels, const void *const ahead[2])
+{
+    multiply(ZT_F32, y, step, r, quad, rows, w, panels, ahead);
+}
+
+void zt_multiply_avx512(float *y, int64_t step, const zt_rows *r, int quad, int rows, const zt_matrix *w,
+                        int panels, const void *const ahead[2])
+{
+    (r->type == ZT_I8 ? multiply_i8 : r->type == ZT_BF16 ? multiply_bf16 : multiply_f32)
+        (y, step, r, quad, rows, w, panels, ahead);
 }

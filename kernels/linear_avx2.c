@@ -70,9 +70,9 @@ static float dot(const float *x, const float *w, int C)
     return zt_sum8(sum);
 }
 
-static void route(const zt_moe *w, const float *const x[4], int C, int32_t *expert, float *gate)
+static void route(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate)
 {
-    for (int r = 0; r < 4; r++) {
+    for (int r = 0; r < n; r++) {
         float s[ZT_EXPERTS_MAX], total = 0;
         for (int e = 0; e < w->E; e++)
             s[e] = dot(x[r], w->gate_w + (int64_t)e * C, C);
@@ -110,6 +110,8 @@ static void gather(float *f, int width, const float *const *y, const float *gate
 const zt_gemm zt_gemm_avx2 = {
     .words = { [ZT_F32] = 1, [ZT_BF16] = 2, [ZT_I8] = 2 },
     .pack = zt_pack_avx2,
+    .quantise = zt_quantise_avx2,
+    .interleave = zt_interleave_avx2,
     .expand = zt_expand_avx2,
     .multiply = zt_multiply_avx2,
     .epilogue = epilogue,

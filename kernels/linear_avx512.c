@@ -37,6 +37,8 @@ static void epilogue(const zt_epilogue *e, int m, int n, int columns, float *out
 const zt_gemm zt_gemm_avx512 = {
     .words = { [ZT_F32] = 1, [ZT_BF16] = 1, [ZT_I8] = 1 },
     .pack = zt_pack_avx512,
+    .quantise = zt_quantise_avx512,
+    .interleave = zt_interleave_avx512,
     .expand = zt_expand_avx512,
     .multiply = zt_multiply_avx512,
     .epilogue = epilogue,

@@ -36,40 +36,40 @@ static bool is_plain(const zt_epilogue *e)
 
 typedef struct tile {
     const zt_rows *r;
-    int            quad, quads, m;      // of r; m: the first one's row of the output
+    int            quad, m, rows;       // where it begins in r, in the output
     zt_matrix      w;                   // panels [panel, panel + panels)
     int            panel, panels;
-    const void    *ahead;
+    const void    *ahead[2];
 } tile;
 
 // Straight to `out` when nothing is to be done to it.
 static void multiply(const job *j, const tile *t)
 {
-    const int rows = ZT_MIN(t->quads * 4, j->out.n[2] - t->m), n = t->panel * 16;
-    const int columns = ZT_MIN(t->panels * 16, j->w->N - n);
+    const int n = t->panel * 16, columns = ZT_MIN(t->panels * 16, j->w->N - n);
     float *out = zt_f32(j->out) + t->m * j->out.step[2] + n;
 
-    if (rows == t->quads * 4 && columns == t->panels * 16 && is_plain(j->e)) {
-        j->g->multiply(out, j->out.step[2], t->r, t->quad, t->quads, &t->w, t->panels, t->ahead);
+    if (columns == t->panels * 16 && is_plain(j->e)) {
+        j->g->multiply(out, j->out.step[2], t->r, t->quad, t->rows, &t->w, t->panels, t->ahead);
         return;
     }
     _Alignas(64) float y[ZT_TILE_ROWS * ZT_TILE_COLUMNS];
-    j->g->multiply(y, ZT_TILE_COLUMNS, t->r, t->quad, t->quads, &t->w, t->panels, t->ahead);
-    for (int i = 0; i < rows; i++)
+    j->g->multiply(y, ZT_TILE_COLUMNS, t->r, t->quad, t->rows, &t->w, t->panels, t->ahead);
+    for (int i = 0; i < t->rows; i++)
         j->g->epilogue(j->e, t->m + i, n, columns, out + i * j->out.step[2], y + i * ZT_TILE_COLUMNS);
 }
 
-// Quads [from, to) of r, whose first row is row m0 of the output, by panels [first, last).
+// Rows [from, to) of r, from a multiple of 4, by panels [first, last). Row 0 of r is row m0 of the output.
 static void run_tiles(const job *j, void *room, const zt_rows *r, int m0, int from, int to, int first, int last)
 {
     tile t = { .r = r };
     for (t.panel = first; t.panel < last; t.panel += 2) {
         t.panels = ZT_MIN(2, last - t.panel);
         t.w = zt_panels(j->g, j->w, t.panel, t.panels, room);
-        for (t.quad = from; t.quad < to; t.quad += t.quads) {
-            t.quads = zt_tile_quads(to - t.quad);
-            t.m = m0 + t.quad * 4;
-            t.ahead = zt_panels_ahead(j->w, t.panel, t.quad - from);
+        for (int row = from; row < to; row += t.rows) {
+            t.rows = zt_tile_rows(to - row);
+            t.quad = row / 4;
+            t.m = m0 + row;
+            zt_panels_ahead(t.ahead, j->w, NULL, t.panel, (row - from) / 4, t.rows == to - from);
             multiply(j, &t);
         }
     }
@@ -95,15 +95,16 @@ static void run_own(void *cookie, int i, int thread)
     const int m0 = i * j->rows, rows = ZT_MIN(j->rows, j->x.n[2] - m0);
     const zt_rows r = zt_rows_at(j->g, j->scratch + (size_t)thread * j->scratch_step, j->w->type, j->w->K, rows);
     pack_rows(j->g, &r, j->x, m0, rows);
-    run_tiles(j, NULL, &r, m0, 0, (rows + 3) / 4, 0, panel_count(j));
+    run_tiles(j, NULL, &r, m0, 0, rows, 0, panel_count(j));
 }
 
 static void run_packed(void *cookie, int i, int thread)
 {
     const job *j = cookie;
-    const int from = i / j->groups * j->rows / 4, quads = (j->out.n[2] + 3) / 4;
+    const int from = i / j->groups * j->rows;
     const int first = i % j->groups * j->panels;
-    run_tiles(j, j->room + (size_t)thread * j->room_step, &j->packed, 0, from, ZT_MIN(from + j->rows / 4, quads), first,
+    run_tiles(j, j->room + (size_t)thread * j->room_step, &j->packed, 0, from,
+              ZT_MIN(from + j->rows, j->out.n[2]), first,
               ZT_MIN(first + j->panels, panel_count(j)));
 }
 

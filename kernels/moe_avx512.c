@@ -34,31 +34,37 @@ static inline __m512 add_across(__m512 sum[4][4])
     return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
 }
 
-// s[r][e] = x[r] . gate_w[e] of four rows; s has room for E rounded up to 4
-static void logits(const zt_moe *w, const float *const x[4], int C, float *s, int64_t step)
+// s[r][0..4) = x[r] . g[0..4) of four rows
+static inline void logits_4x4(const float *const x[4], const float *const g[4], int C, float *s, int64_t step)
+{
+    __m512 sum[4][4] = { { _mm512_setzero_ps() } };
+    for (int c = 0; c < C; c += 16) {
+        const __mmask16 k = zt_first(C - c);
+        __m512 xc[4];
+        for (int r = 0; r < 4; r++)
+            xc[r] = _mm512_maskz_loadu_ps(k, x[r] + c);
+        for (int i = 0; i < 4; i++) {
+            const __m512 gc = _mm512_maskz_loadu_ps(k, g[i] + c);
+            for (int r = 0; r < 4; r++)
+                sum[r][i] = _mm512_fmadd_ps(xc[r], gc, sum[r][i]);
+        }
+    }
+    const __m512 all = add_across(sum);
+    _mm_storeu_ps(s, _mm512_castps512_ps128(all));
+    _mm_storeu_ps(s + step, _mm512_extractf32x4_ps(all, 1));
+    _mm_storeu_ps(s + 2 * step, _mm512_extractf32x4_ps(all, 2));
+    _mm_storeu_ps(s + 3 * step, _mm512_extractf32x4_ps(all, 3));
+}
+
+// s[r][e] = x[r] . gate_w[e]; four experts meet all rows while they are in L1. s has room for E rounded up to 4
+static void logits(const zt_moe *w, const float *const *x, int n, int C, float *s, int64_t step)
 {
     for (int e = 0; e < w->E; e += 4) {
         const float *g[4];
         for (int i = 0; i < 4; i++)
             g[i] = w->gate_w + (int64_t)ZT_MIN(e + i, w->E - 1) * C;
-
-        __m512 sum[4][4] = { { _mm512_setzero_ps() } };
-        for (int c = 0; c < C; c += 16) {
-            const __mmask16 k = zt_first(C - c);
-            __m512 xc[4];
-            for (int r = 0; r < 4; r++)
-                xc[r] = _mm512_maskz_loadu_ps(k, x[r] + c);
-            for (int i = 0; i < 4; i++) {
-                const __m512 gc = _mm512_maskz_loadu_ps(k, g[i] + c);
-                for (int r = 0; r < 4; r++)
-                    sum[r][i] = _mm512_fmadd_ps(xc[r], gc, sum[r][i]);
-            }
-        }
-        const __m512 all = add_across(sum);
-        _mm_storeu_ps(s + e, _mm512_castps512_ps128(all));
-        _mm_storeu_ps(s + step + e, _mm512_extractf32x4_ps(all, 1));
-        _mm_storeu_ps(s + 2 * step + e, _mm512_extractf32x4_ps(all, 2));
-        _mm_storeu_ps(s + 3 * step + e, _mm512_extractf32x4_ps(all, 3));
+        for (int r = 0; r < n; r += 4)
+            logits_4x4(x + r, g, C, s + r * step + e, step);
     }
 }
 
@@ -124,13 +130,14 @@ static void select_experts(const zt_moe *w, const float *s, int32_t *expert, flo
     zt_route_scale(w, gate, total);
 }
 
-void zt_route_avx512(const zt_moe *w, const float *const x[4], int C, int32_t *expert, float *gate)
+void zt_route_avx512(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate)
 {
-    _Alignas(64) float s[4][ZT_EXPERTS_MAX];
-    logits(w, x, C, s[0], ZT_EXPERTS_MAX);
-    for (int r = 0; r < 4; r++) {
-        score_finish(w, s[r]);
-        select_experts(w, s[r], expert + r * w->k, gate + r * w->k);
+    _Alignas(64) float s[ZT_ROUTE_ROWS * ZT_EXPERTS_MAX];
+    const int64_t step = zt_round_up(w->E, 16);
+    logits(w, x, n, C, s, step);
+    for (int r = 0; r < n; r++) {
+        score_finish(w, s + r * step);
+        select_experts(w, s + r * step, expert + r * w->k, gate + r * w->k);
     }
 }
 

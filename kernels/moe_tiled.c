@@ -13,13 +13,15 @@
 #include "kernels/route.h"
 
 enum {
-    TILES_MAX = 4, ROWS_MAX = TILES_MAX * ZT_TILE_ROWS,     // of an item
-    ROUTE_ROWS = 24,
+    TILES_MAX = 4,                          // of an item
+    LARGE = 384 << 10,                      // bytes of an expert that does not stay in L2: such an item is longer
+    ROWS_MAX = 2 * TILES_MAX * ZT_TILE_ROWS,
+    PRODUCTS = 512 << 10,                   // bytes of experts' products that stay in L2
 };
 
 typedef struct item {
     int expert;
-    int at, rows;               // sorted rows [at, at + rows); at is a multiple of 4
+    int at, rows;               // sorted rows [at, at + rows)
 } item;
 
 typedef struct job {
@@ -30,12 +32,13 @@ typedef struct job {
     int                rows;    // of an item, at most
     int                width;   // C rounded up to 16
     int                inner;   // of the widest expert
-    int32_t           *expert;  // [M rounded up to 4][k]
-    float             *gate;    // [M rounded up to 4][k]
+    int32_t           *expert;  // [M][k]
+    float             *gate;    // [M][k]
     int32_t           *place;   // [M][k]: the sorted row
     int32_t           *source;  // [sorted rows]: the token
     item              *item;
     float             *y;       // [sorted rows][width]
+    zt_bytes           bytes;   // of all tokens, for experts of integers
     char              *scratch;
     // Bytes of a thread's scratch, of its packed rows, of its hidden rows, of its expanded panels
     size_t             scratch_step, packed, hidden, room;
@@ -44,27 +47,27 @@ typedef struct job {
 static void route_rows(void *cookie, int i, int thread)
 {
     const job *j = cookie;
-    const int k = j->w->k, M = j->x.n[2], last = ZT_MIN(M, (i + 1) * ROUTE_ROWS);
+    const int m0 = i * ZT_ROUTE_ROWS, k = j->w->k, M = j->x.n[2], n = ZT_MIN(M - m0, ZT_ROUTE_ROWS);
+    const float *x[ZT_ROUTE_ROWS];
     (void)thread;
-    for (int m = i * ROUTE_ROWS; m < last; m += 4) {
-        const float *x[4];
-        for (int r = 0; r < 4; r++)
-            x[r] = zt_f32(j->x) + ZT_MIN(m + r, M - 1) * j->x.step[2];
-        j->g->route(j->w, x, j->x.n[3], j->expert + m * k, j->gate + m * k);
-    }
+    for (int r = 0; r < ZT_ROUTE_ROWS; r++)
+        x[r] = zt_f32(j->x) + ZT_MIN(m0 + r, M - 1) * j->x.step[2];
+    j->g->route(j->w, x, n, j->x.n[3], j->expert + m0 * k, j->gate + m0 * k);
+    for (int r = 0; r < n && j->bytes.q; r++)
+        j->g->quantise(&j->bytes, m0 + r, x[r], j->x.n[3]);
 }
 
-static void report(const job *j)
+// Of tokens m and on
+static void report(const job *j, int m)
 {
     const size_t n = (size_t)j->x.n[2] * (size_t)j->w->k;
     if (j->w->topk)
-        memcpy(j->w->topk, j->expert, n * sizeof(*j->expert));
+        memcpy(j->w->topk + m * j->w->k, j->expert, n * sizeof(*j->expert));
     if (j->w->gates)
-        memcpy(j->w->gates, j->gate, n * sizeof(*j->gate));
+        memcpy(j->w->gates + m * j->w->k, j->gate, n * sizeof(*j->gate));
 }
 
-// Sorts the routed rows by expert, each expert from a multiple of 4 on, and cuts them into items.
-// Returns how many.
+// Sorts the routed rows by expert and cuts them into items. Returns how many.
 static int sort_rows(const job *j)
 {
     const int n = j->x.n[2] * j->w->k;
@@ -74,15 +77,13 @@ static int sort_rows(const job *j)
 
     int items = 0, at = 0;
     for (int e = 0; e < j->w->E; e++) {
-        const int rows = next[e], quads = (rows + 3) / 4, quads_max = j->rows / 4;
-        const int parts = (quads + quads_max - 1) / quads_max;
+        const int rows = next[e], parts = (rows + j->rows - 1) / j->rows;
         for (int p = 0; p < parts; p++) {
-            const int from = quads * p / parts * 4;
-            const int to = ZT_MIN(rows, quads * (p + 1) / parts * 4);
+            const int from = rows * p / parts, to = rows * (p + 1) / parts;
             j->item[items++] = (item){ e, at + from, to - from };
         }
         next[e] = at;
-        at += quads * 4;
+        at += rows;
     }
     for (int i = 0; i < n; i++) {
         j->place[i] = next[j->expert[i]]++;
@@ -91,64 +92,77 @@ static int sort_rows(const job *j)
     return items;
 }
 
-// hidden[rows rounded up to 4][inner] = SiLU(w1 x) * (w3 x) of packed rows
-static void multiply_up(const job *j, const zt_rows *in, int quads, const zt_matrix *up, float *hidden, void *room)
+// hidden[rows][inner] = SiLU(w1 x) * (w3 x) of packed rows; `down` is wanted next
+static void multiply_up(const job *j, const zt_rows *in, int rows, const zt_matrix *up, const zt_matrix *down,
+                        float *hidden, void *room)
 {
     const int inner = up->N / 2;
+    const void *ahead[2];
     _Alignas(64) float u[ZT_TILE_ROWS * ZT_TILE_COLUMNS];
     for (int i = 0; i < inner; i += 16) {
         const zt_matrix w = zt_panels(j->g, up, i / 8, 2, room);
-        for (int quad = 0, n; quad < quads; quad += n) {
-            n = zt_tile_quads(quads - quad);
-            j->g->multiply(u, ZT_TILE_COLUMNS, in, quad, n, &w, 2, zt_panels_ahead(up, i / 8, quad));
-            j->g->swiglu(hidden + quad * 4 * inner + i, inner, u, n * 4);
+        for (int r = 0, n; r < rows; r += n) {
+            n = zt_tile_rows(rows - r);
+            zt_panels_ahead(ahead, up, down, i / 8, r / 4, n == rows);
+            j->g->multiply(u, ZT_TILE_COLUMNS, in, r / 4, n, &w, 2, ahead);
+            j->g->swiglu(hidden + r * inner + i, inner, u, n);
         }
     }
 }
 
-static void multiply_down(const job *j, const zt_rows *mid, int quads, const zt_matrix *down, float *y, void *room)
+static void multiply_down(const job *j, const zt_rows *mid, int rows, const zt_matrix *down, float *y, void *room)
 {
     const int width = j->width;
+    const void *ahead[2];
     for (int panel = 0; panel < width / 16; panel += 2) {
         const int panels = ZT_MIN(2, width / 16 - panel);
         const zt_matrix w = zt_panels(j->g, down, panel, panels, room);
-        for (int quad = 0, n; quad < quads; quad += n) {
-            n = zt_tile_quads(quads - quad);
-            j->g->multiply(y + quad * 4 * width + panel * 16, width, mid, quad, n, &w, panels,
-                           zt_panels_ahead(down, panel, quad));
+        for (int r = 0, n; r < rows; r += n) {
+            n = zt_tile_rows(rows - r);
+            zt_panels_ahead(ahead, down, NULL, panel, r / 4, n == rows);
+            j->g->multiply(y + r * width + panel * 16, width, mid, r / 4, n, &w, panels, ahead);
         }
     }
 }
 
-// y[rows rounded up to 4][width] = down(SiLU(w1 x) * (w3 x)) of rows x
-static void expert_rows(const job *j, char *scratch, const zt_matrix *up, const zt_matrix *down,
-                        const float *const *x, int rows, float *y)
+static void pack_tokens(const job *j, const zt_rows *in, const int32_t *token, int rows)
 {
-    const int quads = (rows + 3) / 4, inner = down->K;
+    const float *x[ROWS_MAX];
+    if (j->bytes.q) {
+        j->g->interleave(in, &j->bytes, token, rows);
+        return;
+    }
+    for (int r = 0; r < rows; r++)
+        x[r] = zt_f32(j->x) + token[r] * j->x.step[2];
+    j->g->pack(in, x, rows);
+}
+
+// y[rows][width] = down(SiLU(w1 x) * (w3 x)) of these tokens
+static void expert_rows(const job *j, char *scratch, const zt_matrix *up, const zt_matrix *down,
+                        const int32_t *token, int rows, float *y)
+{
+    const int inner = down->K;
     float *hidden = (float *)(scratch + j->packed);
     void *const room = scratch + j->scratch_step - j->room;
 
     const zt_rows in = zt_rows_at(j->g, scratch, up->type, up->K, rows);
-    j->g->pack(&in, x, rows);
-    multiply_up(j, &in, quads, up, hidden, room);
+    pack_tokens(j, &in, token, rows);
+    multiply_up(j, &in, rows, up, down, hidden, room);
 
     const float *h[ROWS_MAX];
     for (int r = 0; r < rows; r++)
         h[r] = hidden + r * inner;
     const zt_rows mid = zt_rows_at(j->g, scratch, down->type, inner, rows);
     j->g->pack(&mid, h, rows);
-    multiply_down(j, &mid, quads, down, y, room);
+    multiply_down(j, &mid, rows, down, y, room);
 }
 
 static void run_item(void *cookie, int i, int thread)
 {
     const job *j = cookie;
     const item *it = &j->item[i];
-    const float *x[ROWS_MAX];
-    for (int r = 0; r < it->rows; r++)
-        x[r] = zt_f32(j->x) + j->source[it->at + r] * j->x.step[2];
     expert_rows(j, j->scratch + (size_t)thread * j->scratch_step, &j->w->up[it->expert],
-                &j->w->down[it->expert], x, it->rows, j->y + (int64_t)it->at * j->width);
+                &j->w->down[it->expert], j->source + it->at, it->rows, j->y + (int64_t)it->at * j->width);
 }
 
 static void finish_row(const job *j, int m, float *f)
@@ -169,10 +183,10 @@ static void finish_rows(void *cookie, int i, int thread)
     float *f = (float *)(scratch + j->packed + j->hidden);
 
     if (j->w->shared_up) {
-        const float *x[ROWS_MAX];
+        int32_t token[ROWS_MAX];
         for (int r = 0; r < rows; r++)
-            x[r] = zt_f32(j->x) + (m0 + r) * j->x.step[2];
-        expert_rows(j, scratch, j->w->shared_up, j->w->shared_down, x, rows, f);
+            token[r] = m0 + r;
+        expert_rows(j, scratch, j->w->shared_up, j->w->shared_down, token, rows, f);
     } else {
         memset(f, 0, (size_t)rows * (size_t)j->width * sizeof(*f));
     }
@@ -180,9 +194,14 @@ static void finish_rows(void *cookie, int i, int thread)
         finish_row(j, m0 + r, f + r * j->width);
 }
 
-// Finds how wide scratch must be for any expert.
-static void measure(job *j)
+// Rows of an item, and how wide scratch must be for any expert.
+static void measure(job *j, int threads)
 {
+    const int tiles = (j->x.n[2] * j->w->k + ZT_TILE_ROWS - 1) / ZT_TILE_ROWS;
+    const size_t bytes = zt_matrix_bytes(j->w->up[0].type, j->w->up[0].N, j->w->up[0].K) * 3 / 2;
+    j->rows = ZT_TILE_ROWS * ZT_MAX(1, ZT_MIN(TILES_MAX, tiles / (8 * threads)));
+    if (bytes > LARGE)
+        j->rows = ROWS_MAX;
     for (int i = 0; i <= j->w->E; i++) {
         const zt_matrix *up = i < j->w->E ? &j->w->up[i] : j->w->shared_up;
         const zt_matrix *down = i < j->w->E ? &j->w->down[i] : j->w->shared_down;
@@ -190,6 +209,7 @@ static void measure(job *j)
             continue;
         assert(up->K == j->x.n[3] && down->N == j->x.n[3]);
         assert(up->N == 2 * down->K && down->K % 16 == 0);
+        assert(zt_is_integer(up->type) == zt_is_integer(j->w->up[0].type));
         j->inner = ZT_MAX(j->inner, down->K);
         j->packed = ZT_MAX(j->packed, zt_rows_bytes(j->g, up->type, up->K, j->rows));
         j->packed = ZT_MAX(j->packed, zt_rows_bytes(j->g, down->type, down->K, j->rows));
@@ -204,25 +224,49 @@ static size_t aligned(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-static bool carve(job *j, struct zt_device *d)
+static bool carve(job *j, struct zt_device *d, int tokens)
 {
-    const size_t E = (size_t)j->w->E, n = (size_t)zt_round_up(j->x.n[2], 4) * (size_t)j->w->k;
-    const size_t sorted = n + 4 * E;                        // each expert is rounded up to 4
-    const size_t words = aligned(n * 4), sources = aligned(sorted * 4);
-    const size_t items = aligned((n / ZT_TILE_ROWS + 2 * E) * sizeof(item));
-    const size_t y = sorted * (size_t)j->width * sizeof(float);
+    const size_t n = (size_t)tokens * (size_t)j->w->k, words = aligned(n * 4);
+    const size_t items = aligned((n / ZT_TILE_ROWS + (size_t)j->w->E) * sizeof(item));
+    const size_t y = aligned(n * (size_t)j->width * sizeof(float)), K64 = (size_t)zt_round_up(j->x.n[3], 64);
+    const bool integer = zt_is_integer(j->w->up[0].type);
+    const size_t bytes = integer ? aligned((size_t)tokens * (K64 + 8)) : 0;
 
-    char *p = zt_scratch(d, 3 * words + sources + items + y + (size_t)d->threads * j->scratch_step);
+    char *p = zt_scratch(d, 4 * words + items + y + bytes + (size_t)d->threads * j->scratch_step);
     if (!p)
         return false;
     j->expert = (int32_t *)p;
     j->gate = (float *)(p += words);
     j->place = (int32_t *)(p += words);
     j->source = (int32_t *)(p += words);
-    j->item = (item *)(p += sources);
+    j->item = (item *)(p += words);
     j->y = (float *)(p += items);
-    j->scratch = p + y;
+    p += y;
+    if (integer)
+        j->bytes = (zt_bytes){ (int8_t *)p, (int64_t)K64, (float *)(p + (size_t)tokens * K64),
+                               (int32_t *)(p + (size_t)tokens * (K64 + 4)) };
+    j->scratch = p + bytes;
     return true;
+}
+
+// Tokens that go through all three regions together: of small experts so many that their products stay in L2, but enough
+// to fill an item of each.
+static int block_tokens(const job *j)
+{
+    const int M = j->x.n[2], k = j->w->k, row = k * j->width * (int)sizeof(float);
+    if (j->rows == ROWS_MAX)
+        return M;
+    const int most = ZT_MAX(PRODUCTS / row, TILES_MAX * ZT_TILE_ROWS * j->w->E / k);
+    const int parts = (M + most - 1) / most;
+    return (M + parts - 1) / parts;
+}
+
+static void run_block(struct zt_device *d, job *j)
+{
+    const int M = j->x.n[2];
+    zt_parallel_for(d, (M + ZT_ROUTE_ROWS - 1) / ZT_ROUTE_ROWS, route_rows, j);
+    zt_parallel_for(d, sort_rows(j), run_item, j);
+    zt_parallel_for(d, (M + j->rows - 1) / j->rows, finish_rows, j);
 }
 
 void zt_moe_tiled(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe *w,
@@ -232,18 +276,19 @@ void zt_moe_tiled(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_moe 
     assert(out.n[2] == M && out.n[3] == C && !w->shared_up == !w->shared_down);
     assert(w->k >= 1 && w->k <= 16 && w->k <= w->E && w->E <= ZT_EXPERTS_MAX);
 
-    zt_epilogue without_act = *e;
-    without_act.act = ZT_ACT_NONE;
-    job j = { .g = g, .out = out, .x = x, .w = w, .e = &without_act,
-              .width = (int)zt_round_up(C, 16) };
-    const int tiles = (M * w->k + ZT_TILE_ROWS - 1) / ZT_TILE_ROWS;
-    j.rows = ZT_TILE_ROWS * ZT_MAX(1, ZT_MIN(TILES_MAX, tiles / (8 * d->threads)));
-    measure(&j);
-    if (!carve(&j, d))
+    zt_epilogue part = *e;
+    part.act = ZT_ACT_NONE;
+    job j = { .g = g, .out = out, .x = x, .w = w, .e = &part, .width = (int)zt_round_up(C, 16) };
+    measure(&j, d->threads);
+    const int tokens = block_tokens(&j);
+    if (!carve(&j, d, tokens))
         return;
-
-    zt_parallel_for(d, (M + ROUTE_ROWS - 1) / ROUTE_ROWS, route_rows, &j);
-    report(&j);
-    zt_parallel_for(d, sort_rows(&j), run_item, &j);
-    zt_parallel_for(d, (M + j.rows - 1) / j.rows, finish_rows, &j);
+    for (int m = 0; m < M; m += tokens) {
+        const int n = ZT_MIN(tokens, M - m);
+        j.x = zt_tensor_rows(x, m, n);
+        j.out = zt_tensor_rows(out, m, n);
+        part.row = e->row ? e->row + m : NULL;
+        run_block(d, &j);
+        report(&j, m);
+    }
 }
