@@ -31,7 +31,7 @@ static inline int64_t zt_round_up(int64_t n, int64_t unit)
 // bytes are read, none of them after a zero.
 int zt_utf8_length(const char *s, size_t n);
 
-// 64-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
+// 256-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
 void *zt_alloc(size_t bytes);
 void  zt_free(void *p);
 

@@ -13,7 +13,7 @@
 #include "diffusion/models.h"
 #include "diffusion/quantize.h"
 
-enum { BLOCK = 1 << 20 };       // small pieces share blocks of this size
+enum { BLOCK = 4 << 20 };       // small pieces share blocks of this size, of large pages
 
 void *zt_memory_take(zt_memory *m, size_t bytes)
 {
