@@ -319,8 +319,9 @@ int zt_model_words(const zt_model *m, const char *text, char *ignored, size_t by
 {
     if (bytes)
         ignored[0] = 0;
-    int *id = m->c.text.words ? calloc((size_t)m->c.text.max_tokens + 1, sizeof(*id)) : NULL;
-    const int n = id ? zt_words_parse(&m->c.text, text, id, ignored, bytes) - 1 : 0;
+    zt_text_encoder *const t = (zt_text_encoder *)&m->text;
+    int *id = t->kind ? calloc((size_t)t->max + 1, sizeof(*id)) : NULL;
+    const int n = id ? t->kind->parse(t, text, id, ignored, bytes) - t->least : 0;
     free(id);
     return n;
 }
