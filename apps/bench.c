@@ -67,6 +67,7 @@ static int64_t exec_time(void)
 
 static const struct { const char *name; int (*run)(zt_bench *b); } benches[] = {
     { "kernels", zt_bench_kernels }, { "step", zt_bench_step }, { "stream", zt_bench_stream },
+    { "sched", zt_bench_sched },
 };
 
 int main(int argc, char **argv)
@@ -80,9 +81,18 @@ int main(int argc, char **argv)
         { "op", 0, ZT_OPTION_STRING, &b.op, "NAME", "kernels: this operation only" },
         { "dtype", 0, ZT_OPTION_STRING, &b.dtype, "NAME", "kernels: f32, bf16, w8a8 or w4a8 only" },
         { "seconds", 0, ZT_OPTION_INT, &b.seconds, "N", "to measure (10; kernels: not used)", 1, 86400 },
-        { "sessions", 0, ZT_OPTION_INT, &b.sessions, "N", "step: streams in one pass (1)", 1, ZT_MAX_JOBS },
-        { "steps", 0, ZT_OPTION_INT, &b.steps, "N", "stream: denoising steps per frame (2)", 1, ZT_MAX_STEPS },
-        { "fps", 'r', ZT_OPTION_INT, &b.fps, "N", "stream: pace it at so many frames per second (as fast as it goes)", 1, 60 },
+        { "sessions", 0, ZT_OPTION_INT, &b.sessions, "N", "step: streams in one pass; stream, sched: live sessions (1)", 1, ZT_MAX_JOBS },
+        { "clips", 0, ZT_OPTION_INT, &b.clips, "N", "stream, sched: clips made in the slack beside them (0)", 0, 8 },
+        { "clip-model", 0, ZT_OPTION_STRING, &b.clip_path, "DIR", "stream: the clips' model (the sessions')" },
+        { "steps", 0, ZT_OPTION_INT, &b.steps, "N", "stream, sched: denoising steps per frame (2)", 1, ZT_MAX_STEPS },
+        { "steps-min", 0, ZT_OPTION_INT, &b.steps_min, "N", "stream, sched: and under load (1)", 1, ZT_MAX_STEPS },
+        { "fps", 'r', ZT_OPTION_INT, &b.fps, "N", "stream: pace it at so many frames per second (as fast as it goes); sched (24)", 1, 60 },
+        { "budget-ms", 0, ZT_OPTION_INT, &b.budget_ms, "N", "stream, sched: from reading the controls to the packet (two frames' time)", 1, 60000 },
+        { "admission", 0, ZT_OPTION_FLAG, &b.admission, NULL, "stream, sched: refuse sessions that would not be served on time" },
+        { "keep-rate", 0, ZT_OPTION_FLAG, &b.keep_rate, NULL, "stream, sched: never halve the frame rate" },
+        { "prompts", 0, ZT_OPTION_INT, &b.prompts, "MS", "stream: a new prompt so often (never)", 1, 60000 },
+        { "probe", 0, ZT_OPTION_FLAG, &b.probe, NULL, "stream: list misses, and whether the machine stood still then" },
+        { "log", 0, ZT_OPTION_STRING, &b.log, "FILE", "stream: write the first session down, for zoetrope-render --replay (none)" },
         { "size", 0, ZT_OPTION_SIZE, &b.size, "WxH", "stream: of the packets (twice the model's own)", 16, 8192 },
         { "bitrate", 0, ZT_OPTION_RATE, &b.bitrate, "R", "stream: bits per second (2M)", 10000, 1000000000 },
         { "seed", 0, ZT_OPTION_SEED, &b.seed, "N", "same seed, same frames (0)" },
@@ -92,8 +102,8 @@ int main(int argc, char **argv)
           zt_kv_names },
         { 0 },
     };
-    const zt_program program = { "zoetrope-bench", "Measures kernels, one step, or the whole stream.",
-                                 "kernels|step|stream [OPTIONS]", option, 1 };
+    const zt_program program = { "zoetrope-bench", "Measures kernels, one step, the whole stream, or the scheduler alone.",
+                                 "kernels|step|stream|sched [OPTIONS]", option, 1 };
     b.started = exec_time();
     const int code = zt_options_parse(&program, argc, argv, &b.common, argument);
     if (code >= 0)
@@ -112,5 +122,5 @@ int main(int argc, char **argv)
     }
     if (argument[0])
         return zt_options_misuse(&program, "\"%.60s\" is not in this version", argument[0]);
-    return zt_options_misuse(&program, "what to measure is missing: kernels, step or stream");
+    return zt_options_misuse(&program, "what to measure is missing: kernels, step, stream or sched");
 }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the shipped model is: known when it was built.
+// Where the shipped model is: known when it was built. Where caches are: as the XDG base directories have it.
 #include "apps/paths.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -9,4 +13,21 @@
 const char *zt_path_default_model(void)
 {
     return access(ZT_SOURCE_MODEL "/config.json", R_OK) ? ZT_INSTALLED_MODEL : ZT_SOURCE_MODEL;
+}
+
+int zt_path_cache(char *out, size_t bytes)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char base[4096];
+    if (cache && cache[0] == '/')               // relative ones are to be ignored
+        snprintf(base, sizeof(base), "%s", cache);
+    else if (home && home[0])
+        snprintf(base, sizeof(base), "%s/.cache", home);
+    else
+        return -ENOENT;
+    if (snprintf(out, bytes, "%s/zoetrope", base) >= (int)bytes)
+        return -ENAMETOOLONG;
+    if (mkdir(base, 0700) && errno != EEXIST)
+        return -errno;
+    return mkdir(out, 0700) && errno != EEXIST ? -errno : 0;
 }

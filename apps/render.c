@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/replay.h"
 #include "stream/stream.h"
 
 static const char *const codecs[] = { "auto", "h264", "h265", "vp9", "av1", "ffv1", "prores", NULL };
@@ -33,6 +34,7 @@ typedef struct render {
     bool        overwrite;
 
     zt_events   events;
+    zt_replay  *log;            // of --replay
     zt_stream  *stream;
     zt_session *session;
     zt_sheet   *sheet;          // the engine's thread, then ours
@@ -89,7 +91,7 @@ static int parse(render *r, int argc, char **argv)
 {
     const zt_option option[] = {
         { "model", 'm', ZT_OPTION_STRING, &r->setup.path, "DIR", "model directory (the shipped model)" },
-        { "prompt", 'p', ZT_OPTION_STRING, &r->prompt, "TEXT", "what to show (required)" },
+        { "prompt", 'p', ZT_OPTION_STRING, &r->prompt, "TEXT", "what to show (required without --replay)" },
         { "frames", 'n', ZT_OPTION_INT, &r->frames, "N", "how many (10 seconds of them)", 1, INT32_MAX },
         { "fps", 'r', ZT_OPTION_INT, &r->fps, "N", "frames per second (the model's own)", 1, 60 },
         { "size", 0, ZT_OPTION_SIZE, &r->size, "WxH",
@@ -111,7 +113,7 @@ static int parse(render *r, int argc, char **argv)
           1000000000 },
         { "image", 0, ZT_OPTION_STRING, &r->image, "FILE", "first picture (not in this version)" },
         { "manifest", 0, ZT_OPTION_STRING, &r->manifest, "FILE", "many clips (not in this version)" },
-        { "replay", 0, ZT_OPTION_STRING, &r->replay, "FILE", "a session's log (not in this version)" },
+        { "replay", 0, ZT_OPTION_STRING, &r->replay, "FILE", "make a session's frames again from its log; with --steps better ones" },
         { "contact-sheet", 0, ZT_OPTION_STRING, &r->sheet_path, "FILE", "16 of the frames in one PNG (none)" },
         { "progress", 0, ZT_OPTION_STRING, &r->progress_path, "FILE",
           "key=value lines ten times a second; - is stdout (none)" },
@@ -127,16 +129,15 @@ static int parse(render *r, int argc, char **argv)
     if (code >= 0)
         return code;
     r->setup.threads = r->common.threads;
-    if (r->image || r->manifest || r->replay)
-        return zt_options_misuse(&program, "--%s is not in this version",
-                                 r->image      ? "image"
-                                 : r->manifest ? "manifest"
-                                               : "replay");
+    if (r->image || r->manifest)
+        return zt_options_misuse(&program, "--%s is not in this version", r->image ? "image" : "manifest");
+    if (r->replay && (r->prompt || r->events_path || r->seed))
+        return zt_options_misuse(&program, "--replay has its own prompts, events and seed");
     if (!r->out || !*r->out)
         return zt_options_misuse(&program, "no output: -o OUT is missing");
-    if (!r->prompt)
+    if (!r->prompt && !r->replay)
         return zt_options_misuse(&program, "no prompt: -p PROMPT is missing");
-    if (zt_prompt_check(r->prompt) < 0)
+    if (r->prompt && zt_prompt_check(r->prompt) < 0)
         return ZT_EXIT_USAGE;
     if (r->size.a % 2 || r->size.b % 2)
         return zt_options_misuse(&program, "--size: width and height must be even");
@@ -180,10 +181,11 @@ static bool raw_output(const char *path)
 
 static int open_stream(render *r, const zt_model_info *info)
 {
+    const int w = r->log ? r->log->w : info->w, h = r->log ? r->log->h : info->h;
     zt_stream_params p = {
         .url = r->out,
-        .w = info->w,
-        .h = info->h,
+        .w = w,
+        .h = h,
         .out_w = r->size.a,
         .out_h = r->size.b,
         .fps = (int)r->fps,
@@ -199,8 +201,30 @@ static int open_stream(render *r, const zt_model_info *info)
         .hurry = &interrupted,
     };
     if (!p.out_w && !raw_output(r->out))
-        p.out_w = 2 * info->w, p.out_h = 2 * info->h;
+        p.out_w = 2 * w, p.out_h = 2 * h;
     return zt_exit_output(zt_stream_open(&r->stream, &p));
+}
+
+// What the log says takes the place of what the command line would.
+static int open_log(render *r)
+{
+    const zt_model_info *info = zt_model_get_info(r->setup.model);
+    const int err = zt_replay_read(&r->log, r->replay, r->setup.model);
+    if (err < 0)
+        return zt_exit_input(err);
+    const zt_replay *log = r->log;
+    if (log->hash != info->hash) {
+        zt_error("%s: was made with another model, \"%s\": give its directory with -m", r->replay, log->model);
+        return ZT_EXIT_DATA;
+    }
+    if (strcmp(log->level, r->setup.device->level) || strcmp(log->precision, zt_precision_names[info->precision]))
+        zt_warn("%s was made by kernels %s at %s, these are %s at %s: the frames may differ in their last bits", r->replay,
+                log->level, log->precision, r->setup.device->level, zt_precision_names[info->precision]);
+    r->seed = log->seed;
+    r->fps = r->fps ? r->fps : log->fps;
+    const int64_t frames = (int64_t)ZT_MIN(log->frames, INT32_MAX);
+    r->frames = r->frames ? ZT_MIN(r->frames, frames) : frames;
+    return 0;
 }
 
 static int open_all(render *r)
@@ -208,12 +232,15 @@ static int open_all(render *r)
     int code = zt_setup_open(&r->setup, true);
     if (code)
         return code;
+    code = r->replay ? open_log(r) : 0;
+    if (code)
+        return code;
     const zt_model_info *info = zt_model_get_info(r->setup.model);
     r->fps = r->fps ? r->fps : info->fps;
     r->frames = r->frames ? r->frames : 10 * r->fps;
     if (r->events_path)
         code = zt_events_read(&r->events, r->events_path, r->setup.model);
-    if (!code && r->sheet_path && zt_sheet_create(&r->sheet, info->w, info->h, r->frames) < 0)
+    if (!code && r->sheet_path && zt_sheet_create(&r->sheet, r->log ? r->log->w : info->w, r->log ? r->log->h : info->h, r->frames) < 0)
         code = ZT_EXIT_UNAVAILABLE;
     if (!code && zt_progress_open(&r->progress, r->progress_path, r->frames, r->common.quiet) < 0)
         code = ZT_EXIT_NO_OUTPUT;
@@ -224,10 +251,15 @@ static int open_all(render *r)
 
 static int run(render *r)
 {
+    const bool again = r->log && !r->steps;         // with --steps better, else just so
     const zt_session_params p = {
         .prompt = r->prompt,
-        .event = r->events.event,
-        .events = r->events.n,
+        .event = r->log ? r->log->event : r->events.event,
+        .events = r->log ? r->log->events : r->events.n,
+        .w = r->log ? r->log->w : 0,
+        .h = r->log ? r->log->h : 0,
+        .script = again ? r->log->script : NULL,
+        .scripted = again ? r->log->frames : 0,
         .fps = (int)r->fps,
         .steps_max = (int)r->steps,
         .seed = r->seed,
@@ -280,6 +312,7 @@ int main(int argc, char **argv)
     zt_session_destroy(&r.session);
     zt_sheet_destroy(&r.sheet);
     zt_events_finish(&r.events);
+    zt_replay_free(&r.log);
     zt_setup_close(&r.setup);
     return code;
 }

@@ -30,8 +30,13 @@ int zt_setup_open(zt_setup *s, bool engine)
                            precisions[s->precision_name], (enum zt_kv_choice)s->kv);
     if (err < 0)
         return zt_exit_input(err);
-    if (engine && zt_engine_create(&s->engine, s->device, s->model) < 0)
+    if (!engine)
+        return 0;
+    if (zt_engine_create(&s->engine, s->device, s->model) < 0)
         return ZT_EXIT_UNAVAILABLE;
+    char folder[4096];
+    if (zt_path_cache(folder, sizeof(folder)) == 0)
+        zt_engine_remember(s->engine, folder);
     return 0;
 }
 

@@ -118,12 +118,13 @@ void zt_model_steps_from(const zt_model *m, float t_now, int n, float *t)
         t[i] = t_now * (float)(n - i) / (float)n;
 }
 
-static int end_pass(const zt_job *job, int n)
+static int end_pass(const zt_model *m, const zt_job *job, int n)
 {
     if (++fake.passes == fake.fail_pass)
         return -ENOMEM;
     for (int i = 0; i < n; i++) {
         zt_state *s = job[i].s;
+        assert(s->m == m);
         // The contract: what was begun last needs the frame before in the cache.
         assert(job[i].pass == ZT_COMMIT    ? !s->committed && !s->began
                : job[i].pass == ZT_DENOISE ? s->committed
@@ -146,7 +147,7 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
     assert(from == 0 && to == m->info.layers);
     fake.most_jobs = n > fake.most_jobs ? n : fake.most_jobs;
     zt_sleep_until(zt_now() + fake.pass);
-    return end_pass(job, n);
+    return end_pass(m, job, n);
 }
 
 // A whole number of slices, one pass at a time.
@@ -157,7 +158,7 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
     m->blocks = to;
     fake.slices++;
     zt_sleep_until(zt_now() + fake.pass * (to - from) / m->info.layers);
-    return to == m->info.layers ? end_pass(job, n) : 0;
+    return to == m->info.layers ? end_pass(m, job, n) : 0;
 }
 
 void zt_state_decode(zt_state *s, zt_tensor rgb)

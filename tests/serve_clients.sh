@@ -7,6 +7,7 @@ set -u
 serve=$(realpath "$1") model=$(realpath "$2") seconds=${3:-60}
 command -v ffmpeg > /dev/null && command -v curl > /dev/null || { echo "needs ffmpeg and curl"; exit 77; }
 work=$(mktemp -d) || exit 2
+export XDG_CACHE_HOME=$work/cache
 pids=()
 trap 'kill -9 "${pids[@]}" 2> /dev/null; rm -rf "$work"' EXIT
 failed=0

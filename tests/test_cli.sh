@@ -6,6 +6,7 @@ set -u
 render=$(realpath "$1") serve=$(realpath "$2") bench=$(realpath "$3") model=$(realpath "$4") fail_encoder=${5:+$(realpath "$5")}
 export ZOETROPE_MODEL=$model LC_ALL=C
 work=$(mktemp -d) || exit 2
+export XDG_CACHE_HOME=$work/cache
 trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 2
 failed=0
@@ -223,6 +224,9 @@ else
     curl -s "$url" | grep -q '/metrics' || complain 'the address that is printed says nothing'
     [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}readyz")" = 200 ] || complain 'readyz'
     [ "$(curl -s -o /dev/null -w '%{http_code}' "${url}nothing")" = 404 ] || complain 'an unknown route is not 404'
+    if command -v promtool > /dev/null; then
+        curl -s "${url}metrics" | promtool check metrics >&2 || complain 'promtool does not like the metrics'
+    fi
     [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "${url}metrics")" = 405 ] || complain 'DELETE is not 405'
     [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: evil.example' "${url}metrics")" = 421 ] || complain 'a foreign Host is not 421'
     curl -s "${url}model" | grep -q '"controls":\["yaw"' || complain "model: $(curl -s "${url}model")"

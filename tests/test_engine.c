@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -389,6 +390,153 @@ static void sessions_come_and_go_from_any_thread(void **state)
     }
 }
 
+// ---- many sessions
+
+static void let_be(int64_t ns)
+{
+    zt_sleep_until(zt_now() + ns);
+}
+
+struct crowd {
+    struct member { zt_session *session; atomic_int frames; } one[8];
+};
+
+static void count_frame(void *cookie, zt_frame *f)
+{
+    struct member *m = cookie;
+    atomic_fetch_add(&m->frames, 1);
+    zt_session_delivered(m->session, f->index, zt_now());
+}
+
+static int crowd_start(rig *r, struct crowd *c, int i, zt_session_params p)
+{
+    p.on_frame = count_frame, p.cookie = &c->one[i];
+    return zt_session_create(&c->one[i].session, r->engine, &p);
+}
+
+static void crowd_end(struct crowd *c)
+{
+    for (int i = 0; i < 8; i++)
+        zt_session_destroy(&c->one[i].session);
+}
+
+static void sessions_share_passes(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    fake.pass = 2 * ZT_MS;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(crowd_start(r, &c, i, (zt_session_params){ .unpaced = true, .first_steps = 2 }), 0);
+    let_be(300 * ZT_MS);
+    crowd_end(&c);
+    assert_int_equal(fake.most_jobs, 4);
+    assert_true(fake.passes * 2 < (int)(c.one[0].frames + c.one[1].frames + c.one[2].frames + c.one[3].frames) * 2);
+}
+
+static void a_clip_is_made_in_slices_beside_live_work(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    fake.pass = 9 * ZT_MS;                                  // of three blocks: a slice of 4 ms is one
+    assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .steps_max = 1, .first_steps = 1 }), 0);
+    assert_int_equal(crowd_start(r, &c, 1, (zt_session_params){ .offline = true, .frames = 10, .first_steps = 1 }), 0);
+    assert_int_equal(zt_session_wait(c.one[1].session), 0);
+    assert_int_equal(c.one[1].frames, 10);
+    assert_true(fake.slices >= 3 * 15);
+    zt_metrics m;
+    zt_engine_metrics(r->engine, &m);
+    assert_true(m.busy[ZT_BUSY_OFFLINE] >= 150 * ZT_MS && m.busy[ZT_BUSY_LIVE] > 0);
+    zt_session_destroy(&c.one[1].session);
+    assert_int_equal(crowd_start(r, &c, 2, (zt_session_params){ .offline = true }), 0);
+    let_be(30 * ZT_MS);                                     // ends with a pass half done
+    zt_session_destroy(&c.one[2].session);
+    assert_int_equal(crowd_start(r, &c, 3, (zt_session_params){ .offline = true, .frames = 2 }), 0);
+    assert_int_equal(zt_session_wait(c.one[3].session), 0);
+    crowd_end(&c);
+}
+
+static void a_consumer_that_waits_does_not_stop_the_others(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    fake.pass = ZT_MS;
+    r->keep = true;
+    assert_int_equal(start(r, (zt_session_params){ .offline = true, .pool = 2 }), 0);
+    let_be(50 * ZT_MS);
+    assert_in_range(r->n, 2, 4);
+    assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .unpaced = true, .frames = 20 }), 0);
+    assert_int_equal(zt_session_wait(c.one[0].session), 0);
+    assert_int_equal(c.one[0].frames, 20);
+    crowd_end(&c);
+}
+
+// Each takes 20 + 10 of 40 ms: the second cannot be promised anything. The next engine knows that from the start.
+static void admission_refuses_and_remembers(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    zt_refused why = { 0 };
+    char folder[] = "/tmp/zt-costs-XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+    fake.pass = 20 * ZT_MS, fake.decode = 10 * ZT_MS;
+    assert_int_equal(zt_engine_remember(r->engine, folder), 0);
+    for (int turn = 0; turn < 2; turn++) {
+        assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .steps_max = 1, .first_steps = 1, .refused = &why,
+                                                                    .lease = zt_now() + 20 * ZT_S }), 0);
+        if (turn == 0)
+            let_be(300 * ZT_MS);
+        assert_int_equal(crowd_start(r, &c, 1, (zt_session_params){ .refused = &why }), -EBUSY);
+        assert_int_equal(why.reason, ZT_REFUSED_LOAD);
+        assert_in_range(why.retry_s, 18, 20);
+        assert_true(strlen(why.text) > 20);
+        assert_null(c.one[1].session);
+        assert_int_equal(zt_engine_admit(r->engine, &(zt_session_params){ .budget = 20 * ZT_MS, .fps = 2 }, &why), -EBUSY);
+        crowd_end(&c);
+        zt_engine_destroy(&r->engine);
+        assert_int_equal(zt_engine_create(&r->engine, r->device, r->model), 0);
+        assert_int_equal(zt_engine_remember(r->engine, folder), 0);
+    }
+    assert_int_equal(zt_engine_admit(r->engine, &(zt_session_params){ .budget = 20 * ZT_MS, .fps = 2 }, &why), -EBUSY);
+    assert_int_equal(why.reason, ZT_REFUSED_BUDGET);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void several_models_in_one_engine(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    fake.pass = ZT_MS;
+    zt_model *other = fake_model_open(r->device);
+    assert_int_equal(zt_engine_add_model(r->engine, other), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(crowd_start(r, &c, i, (zt_session_params){ .unpaced = true, .frames = 30,
+                                                                    .model = i % 2 ? other : NULL }), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(zt_session_wait(c.one[i].session), 0);
+    assert_in_range(fake.most_jobs, 1, 2);                  // a batch never mixes models: the fake one asserts it
+    crowd_end(&c);
+    zt_engine_destroy(&r->engine);
+    zt_model_close(&other);
+}
+
+static void the_recorder_shows_what_was_missed(void **state)
+{
+    rig *r = *state;
+    fake.pass = 60 * ZT_MS;                                 // of 40
+    assert_int_equal(start(r, (zt_session_params){ .frames = 12, .first_steps = 1, .keep_rate = true }), 0);
+    assert_int_equal(zt_session_wait(r->session), 0);
+    assert_true(zt_engine_alarms(r->engine) >= 1);
+    size_t bytes;
+    char *text = zt_engine_trace(r->engine, &bytes);
+    assert_non_null(text);
+    assert_int_equal(strlen(text), bytes);
+    assert_non_null(strstr(text, "\"traceEvents\": ["));
+    assert_non_null(strstr(text, "\"name\": \"batch\""));
+    assert_non_null(strstr(text, "\"name\": \"missed\""));
+    free(text);
+}
+
 static void quantiles_are_inside_their_bucket(void **state)
 {
     (void)state;
@@ -421,6 +569,12 @@ int main(void)
         TEST(a_slow_start_does_not_end_the_session),
         TEST(overload_repeats_the_last_picture),
         TEST(sessions_come_and_go_from_any_thread),
+        TEST(sessions_share_passes),
+        TEST(a_clip_is_made_in_slices_beside_live_work),
+        TEST(a_consumer_that_waits_does_not_stop_the_others),
+        TEST(admission_refuses_and_remembers),
+        TEST(several_models_in_one_engine),
+        TEST(the_recorder_shows_what_was_missed),
         TEST(quantiles_are_inside_their_bucket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

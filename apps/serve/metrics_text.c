@@ -55,6 +55,9 @@ static void latencies(FILE *f, const zt_metrics *m)
         { "zoetrope_prompt_to_frame_seconds",
           "From a new prompt to the packet of the first frame that used it.",
           &m->prompt_to_frame },
+        { "zoetrope_slice_wait_seconds",
+          "How long live work that was ready waited for an offline slice.",
+          &m->slice_wait },
         { "zoetrope_time_to_first_frame_seconds",
           "From a session's creation to the packet of its first frame.",
           &m->first_frame },
@@ -63,6 +66,31 @@ static void latencies(FILE *f, const zt_metrics *m)
         head(f, list[i].name, "histogram", list[i].help);
         histogram(f, list[i].name, "", list[i].h);
     }
+}
+
+// How good the predictions are that deadlines rest on: error / predicted is the mean error of a pass.
+static void predictions(FILE *f, const zt_metrics *m)
+{
+    head(f, "zoetrope_cost_passes_total", "counter", "Passes whose duration was predicted.");
+    fprintf(f, "zoetrope_cost_passes_total %llu\n", (unsigned long long)m->cost_passes);
+    head(f, "zoetrope_cost_over_p99_total", "counter", "Passes longer than 99 of 100 were predicted to be.");
+    fprintf(f, "zoetrope_cost_over_p99_total %llu\n", (unsigned long long)m->cost_over);
+    head(f, "zoetrope_cost_predicted_seconds_total", "counter", "Duration of passes as predicted, by the mean.");
+    fprintf(f, "zoetrope_cost_predicted_seconds_total %.9f\n", (double)m->cost_predicted / (double)ZT_S);
+    head(f, "zoetrope_cost_error_seconds_total", "counter", "How far off those predictions were, without signs.");
+    fprintf(f, "zoetrope_cost_error_seconds_total %.9f\n", (double)m->cost_error / (double)ZT_S);
+}
+
+static void engine(FILE *f, const zt_metrics *m)
+{
+    head(f, "zoetrope_engine_seconds_total", "counter", "What the engine's thread spent its time on.");
+    for (int i = 0; i < ZT_BUSY; i++)
+        fprintf(f, "zoetrope_engine_seconds_total{work=\"%s\"} %.6f\n", zt_busy_name[i],
+                (double)m->busy[i] / (double)ZT_S);
+    head(f, "zoetrope_session_rejections_total", "counter", "Sessions refused at the door.");
+    for (int i = ZT_ADMITTED + 1; i < ZT_REFUSALS; i++)
+        fprintf(f, "zoetrope_session_rejections_total{reason=\"%s\"} %llu\n", zt_refusal_name[i],
+                (unsigned long long)m->refused[i]);
 }
 
 static int open_files(void)
@@ -122,10 +150,12 @@ char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
                 (unsigned long long)(m->refused[i] + (i == ZT_REFUSED_SESSIONS ? t->rejected : 0)));
     head(f, "zoetrope_viewers", "gauge", "Viewers that are playing.");
     fprintf(f, "zoetrope_viewers %d\n", t->viewers);
-    head(f, "zoetrope_quality_changes_total", "counter", "Times the number of steps was changed.");
+    head(f, "zoetrope_quality_changes_total", "counter", "Rungs of the quality ladder given up or taken back.");
     for (int i = 0; i < ZT_CHANGES; i++)
         fprintf(f, "zoetrope_quality_changes_total{reason=\"%s\"} %llu\n", zt_change_name[i],
                 (unsigned long long)m->changes[i]);
+    predictions(f, m);
+    engine(f, m);
     process(f);
     const int failed = ferror(f);
     if (fclose(f) || failed) {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads what engine/record.c wrote: how to make a session's frames again.
+#pragma once
+
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct zt_replay {
+    char       model[128], level[16], precision[16];
+    uint64_t   hash, seed;
+    int        w, h, fps;
+    uint64_t   frames;
+    zt_script *script;          // [frames]
+    zt_event  *event;           // [events], in order; owns the prompts
+    int        events;
+    uint64_t   room, event_room;
+} zt_replay;
+
+// Strict: frames are dense from 0, controls are the model's, times descend. The last line may be cut off (a program
+// that was killed). 0, -ENOENT and the like, -EINVAL (content: logged with the line), -ENOMEM.
+int  zt_replay_read(zt_replay **out, const char *path, const zt_model *m);
+void zt_replay_free(zt_replay **r);     // takes NULL inside
+
+#ifdef __cplusplus
+}
+#endif
