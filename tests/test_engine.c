@@ -462,7 +462,9 @@ static void a_consumer_that_waits_does_not_stop_the_others(void **state)
     fake.pass = ZT_MS;
     r->keep = true;
     assert_int_equal(start(r, (zt_session_params){ .offline = true, .pool = 2 }), 0);
-    let_be(50 * ZT_MS);
+    while (r->n < 2)
+        let_be(ZT_MS);
+    let_be(20 * ZT_MS);
     assert_in_range(r->n, 2, 4);
     assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .unpaced = true, .frames = 20 }), 0);
     assert_int_equal(zt_session_wait(c.one[0].session), 0);
@@ -470,7 +472,7 @@ static void a_consumer_that_waits_does_not_stop_the_others(void **state)
     crowd_end(&c);
 }
 
-// Each takes 20 + 10 of 40 ms: the second cannot be promised anything. The next engine knows that from the start.
+// Each takes 40 + 20 of 125 ms: the second cannot be promised anything. The next engine knows that from the start.
 static void admission_refuses_and_remembers(void **state)
 {
     rig *r = *state;
@@ -478,14 +480,14 @@ static void admission_refuses_and_remembers(void **state)
     zt_refused why = { 0 };
     char folder[] = "/tmp/zt-costs-XXXXXX", command[64];
     assert_non_null(mkdtemp(folder));
-    fake.pass = 20 * ZT_MS, fake.decode = 10 * ZT_MS;
+    fake.pass = 40 * ZT_MS, fake.decode = 20 * ZT_MS;
     assert_int_equal(zt_engine_remember(r->engine, folder), 0);
     for (int turn = 0; turn < 2; turn++) {
         assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .steps_max = 1, .first_steps = 1, .refused = &why,
-                                                                    .lease = zt_now() + 20 * ZT_S }), 0);
-        if (turn == 0)
-            let_be(300 * ZT_MS);
-        assert_int_equal(crowd_start(r, &c, 1, (zt_session_params){ .refused = &why }), -EBUSY);
+                                                                    .fps = 8, .lease = zt_now() + 20 * ZT_S }), 0);
+        while (turn == 0 && c.one[0].frames < 6)
+            let_be(ZT_MS);
+        assert_int_equal(crowd_start(r, &c, 1, (zt_session_params){ .refused = &why, .fps = 8 }), -EBUSY);
         assert_int_equal(why.reason, ZT_REFUSED_LOAD);
         assert_in_range(why.retry_s, 18, 20);
         assert_true(strlen(why.text) > 20);
@@ -524,7 +526,8 @@ static void the_recorder_shows_what_was_missed(void **state)
 {
     rig *r = *state;
     fake.pass = 60 * ZT_MS;                                 // of 40
-    assert_int_equal(start(r, (zt_session_params){ .frames = 12, .first_steps = 1, .keep_rate = true }), 0);
+    assert_int_equal(start(r, (zt_session_params){ .frames = 12, .first_steps = 1, .keep_rate = true,
+                                                   .budget = 500 * ZT_MS }), 0);
     assert_int_equal(zt_session_wait(r->session), 0);
     assert_true(zt_engine_alarms(r->engine) >= 1);
     size_t bytes;

@@ -301,7 +301,7 @@ static void any_workload_keeps_the_rules(void **state)
 {
     (void)state;
     uint64_t x = 362436069ull;
-    for (int i = 0; i < 12000; i++) {
+    for (int i = 0; i < 10000; i++) {
         make_workload(&x);
         zt_sim_run(&sim);
         const int64_t round = round_of_all();
