@@ -60,7 +60,7 @@ typedef struct zt_session_params {
     int          first_steps;   // of the first frame (the model's own)
     int64_t      budget;        // ns from sampling to hand-over (2 periods; F + 1 for chunks of F)
     uint64_t     seed;          // any value, 0 too
-    uint64_t     frames;        // then stop (0: never)
+    uint64_t     frames;        // pictures, then stop (0: never)
     bool         offline;       // no deadlines: every frame, all steps_max, after live sessions
     bool         unpaced;       // live rules but slots are due as fast as they are made (benchmarks)
     bool         keep_rate;     // never at half of fps, however high the load
@@ -69,7 +69,7 @@ typedef struct zt_session_params {
     const char  *log;           // file that it is written down in, replaced when it exists (none)
     const zt_script *script;    // the first frames are made just so; offline only; borrowed while it lives (none)
     uint64_t     scripted;      // how many
-    int          pool;          // frames that consumers may hold at once (8)
+    int          pool;          // frames that consumers may hold at once (8; at least those of one chunk and one more)
     zt_frame_fn *on_frame;      // required
     zt_stage_fn *on_stage;      // (none)
     void        *cookie;

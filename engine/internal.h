@@ -9,8 +9,9 @@
 #include "engine/sched.h"
 #include "engine/trace.h"
 
-#define ZT_SHOWN         64     // pictures whose packet may still be reported
+#define ZT_SHOWN         128     // pictures whose packet may still be reported
 #define ZT_IGNORED_BYTES 512
+#define ZT_MAX_PICTURES  48     // of one model_frame
 
 // Where a session is. Moves down only; the engine's thread moves it, except to LEAVING.
 enum zt_phase { ZT_ARRIVING, ZT_RUNNING, ZT_DONE, ZT_LEAVING, ZT_GONE };
@@ -42,7 +43,9 @@ struct zt_session {
 
     // The engine's thread only
     zt_state    *state;
-    zt_tensor    rgb;               // f32 [1, 3, h, w]
+    zt_tensor    rgb;               // f32 [pictures, 3, h, w]
+    int64_t      period;            // of the pictures in work
+    int          wanted;            // how many of them are shown
     zt_frame    *last;              // what a repeat shows
     float        t[ZT_MAX_STEPS + 1];   // of the frame in work
     zt_job       job;               // of the pass whose slices are in work

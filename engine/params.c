@@ -70,7 +70,7 @@ int zt_params_settle(const zt_engine *e, zt_session_params *p)
     p->steps_min = p->steps_min ? p->steps_min : 1;
     p->steps_max = p->steps_max ? p->steps_max : ZT_MAX(info->steps, p->steps_min);
     p->first_steps = p->first_steps ? p->first_steps : ZT_MAX(info->first_frame_steps, 1);
-    p->pool = p->pool ? p->pool : 8;
+    p->pool = ZT_MAX(p->pool ? p->pool : 8, info->pictures + 1);
     int err = check_scripts(p);
     if (!err)
         err = in_range("fps", p->fps, 1, 60);
@@ -83,13 +83,19 @@ int zt_params_settle(const zt_engine *e, zt_session_params *p)
     if (!err)
         err = in_range("pool", p->pool, 1, 64);
     if (!err && !p->budget)
-        p->budget = 2 * (ZT_S / p->fps);
+        p->budget = (info->pictures > 1 ? info->pictures + 1 : 2) * (ZT_S / p->fps);
     if (!err)
         err = in_range("budget_ns", p->budget, 1, 60 * ZT_S);
-    if (err || info->chunk_frames <= 1)
-        return err;
-    zt_error("session: models that make %d pictures at once are not supported yet", info->chunk_frames);
-    return -ENOTSUP;
+    if (!err)
+        err = in_range("pictures at once", info->pictures, 1, ZT_MAX_PICTURES);
+    return err;
+}
+
+// Model frames that make so many pictures.
+static uint64_t model_frames(const zt_model_info *info, uint64_t pictures)
+{
+    const uint64_t first = (uint64_t)info->first_pictures, each = (uint64_t)info->pictures;
+    return pictures <= first ? pictures > 0 : 1 + (pictures - first + each - 1) / each;
 }
 
 zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p)
@@ -97,9 +103,10 @@ zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p)
     const zt_model_info *info = zt_model_get_info(p->model);
     zt_pace pace = {
         .pacing = p->offline ? ZT_OFFLINE : p->unpaced ? ZT_UNPACED : ZT_LIVE, .period = ZT_S / p->fps,
-        .budget = p->budget, .chunk = 1, .steps_min = p->steps_min, .steps_max = p->steps_max,
-        .first_steps = p->first_steps, .frames = p->frames, .model = model_index(e, p->model),
-        .tokens = ZT_MAX(p->w / 16 * (p->h / 16), 1), .layers = info->layers, .window = info->window_frames,
+        .budget = p->budget, .chunk = info->pictures, .first_chunk = info->first_pictures,
+        .latents = info->chunk_frames, .steps_min = p->steps_min, .steps_max = p->steps_max,
+        .first_steps = p->first_steps, .frames = model_frames(info, p->frames), .pictures = p->frames, .model = model_index(e, p->model),
+        .tokens = ZT_MAX(p->w / info->unit * (p->h / info->unit), 1) * info->chunk_frames, .layers = info->layers, .window = info->window_frames,
         .keep_rate = p->keep_rate,
     };
     for (int i = 0; i < info->n_windows; i++)

@@ -10,7 +10,8 @@
 
 int zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now)
 {
-    assert(p->period > 0 && p->budget > 0 && p->chunk >= 1 && p->first_steps >= 1);
+    assert(p->period > 0 && p->budget > 0 && p->chunk >= 1 && p->chunk <= ZT_SCHED_FLIGHT / 2);
+    assert(p->first_chunk >= 0 && p->first_chunk <= p->chunk && p->first_steps >= 1);
     assert(p->steps_min >= 1 && p->steps_max >= p->steps_min);
     for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
         if (s->lane[i].used)
@@ -50,7 +51,7 @@ static void todo_show(const zt_sched *s, struct zt_lane *c, zt_todo *t)
     const int target = c->begun == 1 ? c->pace.first_steps : c->pace.steps_max;
     const bool full = c->step >= target && !c->frame_rung && !c->slow;
     (void)s;
-    for (int i = 0; i < c->pace.chunk; i++)
+    for (int i = 0; i < zt_lane_chunk(c); i++)
         zt_lane_fly(c, c->next + (uint64_t)i, full);
     t->action = ZT_DO_SHOW;
     t->steps = c->step;
@@ -289,12 +290,13 @@ static void shown(zt_sched *s, struct zt_lane *c, const zt_todo *t, int64_t star
                                          .tokens = ZT_MAX(c->pace.tokens, 1) }, ended - started);
     if (!t->index)
         c->epoch = ended + zt_lane_encode(s, c).mean;
-    for (int i = 0; i < c->pace.chunk; i++) {
+    const int chunk = zt_lane_chunk(c);
+    for (int i = 0; i < chunk; i++) {
         struct zt_flight *f = zt_lane_find(c, t->index + (uint64_t)i);
         if (f)
             f->made = ended;
     }
-    c->next = t->index + (uint64_t)c->pace.chunk;
+    c->next = t->index + (uint64_t)chunk;
     c->working = c->late = false;
     c->uncommitted = true;
     c->served = ended;
@@ -362,8 +364,8 @@ void zt_sched_passes(zt_sched *s, int id, int n)
 void zt_sched_put_back(zt_sched *s, const zt_todo *t, int64_t until)
 {
     struct zt_lane *c = &s->lane[t->id];
-    assert(t->action == ZT_DO_SHOW && c->flying >= c->pace.chunk);
-    c->flying -= c->pace.chunk;
+    assert(t->action == ZT_DO_SHOW && c->flying >= zt_lane_chunk(c));
+    c->flying -= zt_lane_chunk(c);
     c->taken = false;
     c->held = until;
 }

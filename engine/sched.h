@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 #define ZT_SCHED_SESSIONS 32    // at once
-#define ZT_SCHED_FLIGHT   64    // slots of a session that were shown and have no outcome yet
+#define ZT_SCHED_FLIGHT   128   // slots of a session that were shown and have no outcome yet
 
 enum zt_pacing {
     ZT_LIVE,        // slot k is due at T0 + k * period, T0 being the hand-over of slot 0
@@ -41,6 +41,9 @@ typedef struct zt_pace {
     int            windows, smaller[ZT_MAX_TRAINED];    // (none)
     int            top_ks, fewer[ZT_MAX_TRAINED];       // (none)
     bool           keep_rate;       // never at half the rate
+    int            first_chunk;     // of the first chunk, in slots; 0: as all others
+    int            latents;         // per model_frame, for costs; 0: one a slot
+    uint64_t       pictures;        // in all, where the last model_frame makes more; 0: all of them
 } zt_pace;
 
 enum zt_action {

@@ -25,9 +25,10 @@ int zt_lane_top_k(const struct zt_lane *c, int rung)
 
 static int64_t pairs(const struct zt_lane *c, int64_t tokens, uint64_t frame, int rung)
 {
-    const int64_t frames = (int64_t)ZT_MIN(frame * (uint64_t)c->pace.chunk + (uint64_t)c->pace.chunk,
-                                           (uint64_t)ZT_MAX(zt_lane_window(c, rung), c->pace.chunk));
-    return tokens * (tokens / c->pace.chunk * frames);
+    const int latents = c->pace.latents ? c->pace.latents : c->pace.chunk;
+    const int64_t frames = (int64_t)ZT_MIN((frame + 1) * (uint64_t)latents,
+                                           (uint64_t)ZT_MAX(zt_lane_window(c, rung), latents));
+    return tokens * (tokens / latents * frames);
 }
 
 void zt_lane_shape(const struct zt_lane *c, zt_shape *shape, uint64_t frame, bool commit, bool denoise, int rung)

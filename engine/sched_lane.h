@@ -30,6 +30,15 @@ static inline int64_t zt_lane_due(const struct zt_lane *c, uint64_t index)
     return c->epoch + zt_lane_pts(c, index);
 }
 
+// Slots of the frame in work: its pictures, as far as they are wanted.
+static inline int zt_lane_chunk(const struct zt_lane *c)
+{
+    const int each = c->pace.chunk, first = c->pace.first_chunk ? c->pace.first_chunk : each;
+    const int n = c->begun <= 1 ? first : each;
+    const uint64_t before = c->begun <= 1 ? 0 : (uint64_t)first + (c->begun - 2) * (uint64_t)each;
+    return c->pace.pictures && c->pace.pictures - before < (uint64_t)n ? (int)(c->pace.pictures - before) : n;
+}
+
 // Slots that a session may be behind before they are dropped.
 static inline int64_t zt_lane_patience(const struct zt_lane *c)
 {

@@ -25,7 +25,7 @@ static bool fits(const struct zt_view *v, int n_views, const struct zt_view *all
     const int64_t end = now + work_due(v, n_views, all, v->due) + own;
     if (end + v->encode > v->due)
         return false;
-    const int64_t following = zt_lane_due(c, c->next + (uint64_t)c->pace.chunk);
+    const int64_t following = zt_lane_due(c, c->next + (uint64_t)zt_lane_chunk(c));
     if (end + zt_view_passes(v, true, c->pace.steps_min) + v->show + v->encode > following)
         return false;
     for (int i = 0; i < n_views; i++) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "engine/internal.h"
 #include "engine/probes.h"
+#include "engine/sched_lane.h"
 
 #define FRAMES_TO_JUDGE 4       // before a budget is called too small
 
@@ -17,12 +18,13 @@ int zt_work_setup(zt_session *s)
     int err = zt_state_create(&s->state, s->model, s->w, s->h, s->seed);
     if (err < 0)
         return err;
-    void *rgb = zt_device_alloc(d, (size_t)3 * (size_t)s->h * (size_t)s->w * sizeof(float));
+    const int n = s->pace.chunk;
+    void *rgb = zt_device_alloc(d, (size_t)n * 3 * (size_t)s->h * (size_t)s->w * sizeof(float));
     if (!rgb) {
         zt_error("session: no memory for a picture of %dx%d", s->w, s->h);
         return -ENOMEM;
     }
-    s->rgb = zt_tensor_4d(rgb, ZT_F32, 1, 3, s->h, s->w);
+    s->rgb = zt_tensor_4d(rgb, ZT_F32, n, 3, s->h, s->w);
     s->known = zt_state_prompt(s->state, s->text[0] ? s->text : NULL, s->ignored, sizeof(s->ignored));
     return 0;
 }
@@ -44,6 +46,7 @@ void zt_work_measured(zt_session *s, enum zt_stage stage, int64_t ns)
         s->on_stage(s->cookie, stage, ns);
 }
 
+// t: of this picture's slot.
 static void fill_in(zt_session *s, zt_frame *f, const zt_todo *t)
 {
     f->index = t->index;
@@ -106,28 +109,58 @@ static void write_down(zt_session *s, const zt_todo *t)
     pthread_mutex_unlock(&s->engine->lock);
 }
 
-static void do_show(zt_engine *e, const zt_todo *t)
+// Frames of the pool for n pictures; false when there are not enough.
+static bool take_frames(zt_session *s, zt_frame **f, int n)
 {
-    zt_session *s = e->session[t->id];
-    const int64_t started = zt_now();
-    // A consumer without deadlines is waited for, not by the engine; a live one that holds every frame loses this one.
-    zt_frame *f = zt_frame_get(s->pool);
-    if (!f && s->pace.pacing != ZT_LIVE) {
-        pthread_mutex_lock(&e->lock);
-        zt_sched_put_back(&e->sched, t, started + ZT_MS);
-        pthread_mutex_unlock(&e->lock);
-        return;
-    }
-    zt_state_decode(s->state, s->rgb);
-    const int64_t decoded = zt_now();
-    if (f)
-        e->device->k.rgb_to_i420(e->device, f->plane, f->pitch, s->rgb);
-    const int err = zt_device_sync(e->device);
-    const int64_t ended = zt_now();
+    int got = 0;
+    while (got < n && (f[got] = zt_frame_get(s->pool)) != NULL)
+        got++;
+    return got == n;
+}
 
-    write_down(s, t);
-    ZT_PROBE3(shown, t->id, t->index, t->steps);
+static void release(zt_frame **f, int n)
+{
+    for (int i = 0; i < n; i++)
+        zt_frame_unref(&f[i]);
+}
+
+// The first n pictures of a model_frame into the slots from t->index on.
+static void hand_over(zt_session *s, const zt_todo *t, zt_frame **f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        zt_todo slot = *t;
+        slot.index += (uint64_t)i;
+        slot.pts += i * s->period;
+        slot.due += t->due ? i * s->period : 0;
+        if (f[i])
+            fill_in(s, f[i], &slot);
+        hand_on(s, &slot, f[i]);
+        if (f[i]) {
+            zt_frame_unref(&s->last);
+            s->last = f[i];
+            f[i] = NULL;
+        }
+    }
+}
+
+static void convert(zt_session *s, zt_frame **f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        zt_tensor picture = s->rgb;
+        picture.n[0] = 1;
+        picture.data = zt_f32(s->rgb) + i * s->rgb.step[0];
+        if (f[i])
+            s->engine->device->k.rgb_to_i420(s->engine->device, f[i]->plane, f[i]->pitch, picture);
+    }
+}
+
+// Into the trace and the books; false when the session ends here.
+static bool book(zt_session *s, const zt_todo *t, int64_t started, int64_t decoded, int64_t ended, int err)
+{
+    zt_engine *e = s->engine;
     pthread_mutex_lock(&e->lock);
+    s->period = zt_lane_period(&e->sched.lane[t->id]);
+    s->wanted = zt_lane_chunk(&e->sched.lane[t->id]);
     zt_trace_add(&e->trace, (zt_moment){ started, decoded, ZT_SPAN_DECODE, (int16_t)t->id, t->steps, t->index });
     zt_trace_add(&e->trace, (zt_moment){ decoded, ended, ZT_SPAN_CONVERT, (int16_t)t->id, t->steps, t->index });
     zt_sched_done(&e->sched, t, 1, started, ended);
@@ -137,21 +170,38 @@ static void do_show(zt_engine *e, const zt_todo *t)
     }
     const bool good = !err && check_budget(s, t);
     pthread_mutex_unlock(&e->lock);
-    if (!good) {
-        zt_frame_unref(&f);
+    return good;
+}
+
+static void do_show(zt_engine *e, const zt_todo *t)
+{
+    zt_session *s = e->session[t->id];
+    zt_frame *f[ZT_MAX_PICTURES] = { NULL };
+    const int64_t started = zt_now();
+    const int n = zt_state_pictures(s->state);
+    // A consumer without deadlines is waited for, not by the engine; a live one that holds every frame loses some.
+    if (!take_frames(s, f, n) && s->pace.pacing != ZT_LIVE) {
+        release(f, n);
+        pthread_mutex_lock(&e->lock);
+        zt_sched_put_back(&e->sched, t, started + ZT_MS);
+        pthread_mutex_unlock(&e->lock);
         return;
     }
+    zt_state_decode(s->state, s->rgb);
+    const int64_t decoded = zt_now();
+    convert(s, f, n);
+    const int err = zt_device_sync(e->device);
+    const int64_t ended = zt_now();
 
-    zt_work_measured(s, ZT_DENOISE_STAGE, s->denoise);
-    zt_work_measured(s, ZT_DECODE, decoded - started);
-    zt_work_measured(s, ZT_CONVERT, ended - decoded);
-    if (f)
-        fill_in(s, f, t);
-    hand_on(s, t, f);
-    if (f) {
-        zt_frame_unref(&s->last);
-        s->last = f;
+    write_down(s, t);
+    ZT_PROBE3(shown, t->id, t->index, t->steps);
+    if (book(s, t, started, decoded, ended, err)) {
+        zt_work_measured(s, ZT_DENOISE_STAGE, s->denoise);
+        zt_work_measured(s, ZT_DECODE, decoded - started);
+        zt_work_measured(s, ZT_CONVERT, ended - decoded);
+        hand_over(s, t, f, s->wanted);
     }
+    release(f, n);
 }
 
 static void copy_planes(zt_frame *to, const zt_frame *from)

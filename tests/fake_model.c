@@ -31,7 +31,7 @@ zt_model *fake_model_open(zt_device *d)
 {
     zt_model *m = calloc(1, sizeof(*m));
     m->d = d;
-    m->info = (zt_model_info){ .name = "fake", .w = 64, .h = 32, .fps = 25, .chunk_frames = 1, .steps = 2,
+    m->info = (zt_model_info){ .name = "fake", .w = 64, .h = 32, .fps = 25, .unit = 16, .chunk_frames = 1, .pictures = 1, .first_pictures = 1, .steps = 2,
                                .first_frame_steps = 4, .layers = 3, .n_controls = 2, .control = { "yaw", "pitch" },
                                .default_prompt = "mountains" };
     return m;
@@ -159,6 +159,12 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
     fake.slices++;
     zt_sleep_until(zt_now() + fake.pass * (to - from) / m->info.layers);
     return to == m->info.layers ? end_pass(m, job, n) : 0;
+}
+
+int zt_state_pictures(const zt_state *s)
+{
+    (void)s;
+    return 1;
 }
 
 void zt_state_decode(zt_state *s, zt_tensor rgb)
