@@ -97,7 +97,7 @@ int main(int argc, char **argv)
         { "bitrate", 0, ZT_OPTION_RATE, &b.bitrate, "R", "stream: bits per second (2M)", 10000, 1000000000 },
         { "seed", 0, ZT_OPTION_SEED, &b.seed, "N", "same seed, same frames (0)" },
         { "device", 0, ZT_OPTION_CHOICE, &b.setup.device_name, "D", "cpu, cuda or auto (auto)", 0, 0, zt_device_names },
-        { "precision", 0, ZT_OPTION_CHOICE, &b.setup.precision_name, "P", "f32, bf16 or int8 (as the model is stored)", 0, 0, zt_precision_names },
+        { "precision", 0, ZT_OPTION_CHOICE, &b.setup.precision_name, "P", "f32, bf16, int8 or int4 (as the model is stored)", 0, 0, zt_precision_names },
         { "kv", 0, ZT_OPTION_CHOICE, &b.setup.kv, "K", "keys and values: float, int8 or default (as the model says)", 0, 0,
           zt_kv_names },
         { 0 },

@@ -45,7 +45,7 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
                  attention = (double)(info->attention_ops * b->sessions);
     const bool f32 = info->precision == ZT_PRECISION_F32;
     const double peak = zt_bench_peak(d, f32                                      ? ZT_PEAK_F32
-                                           : info->precision == ZT_PRECISION_INT8 ? ZT_PEAK_I8
+                                           : info->precision >= ZT_PRECISION_INT8 ? ZT_PEAK_I8
                                                                                   : ZT_PEAK_BF16);
     const double peak2 = zt_bench_peak(d, f32 ? ZT_PEAK_F32 : ZT_PEAK_BF16);
     const double gops = (linear + attention) / (p50 * 1e6);

@@ -31,7 +31,8 @@ static bool open_block(zt_check *c, struct block *b)
         return false;
     }
     zt_loader_init(&b->l, b->w, &b->memory);
-    b->l.block = c->precision == ZT_PRECISION_F32 ? ZT_F32 : c->precision == ZT_PRECISION_BF16 ? ZT_BF16 : ZT_I8;
+    b->l.block = c->precision == ZT_PRECISION_F32 ? ZT_F32 : c->precision == ZT_PRECISION_BF16 ? ZT_BF16
+        : c->precision == ZT_PRECISION_INT4 ? ZT_I4 : ZT_I8;
     return true;
 }
 

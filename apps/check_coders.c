@@ -48,7 +48,7 @@ void zt_check_text(zt_check *c)
     zt_umt5 t;
     const cJSON *pass;
     path_of(c, path);
-    c->broken |= zt_umt5_open(&t, c->d, path, c->precision == ZT_PRECISION_INT8 ? ZT_I8 : type_of(c)) < 0;
+    c->broken |= zt_umt5_open(&t, c->d, path, c->precision >= ZT_PRECISION_INT8 ? ZT_I8 : type_of(c)) < 0;
     if (c->broken)
         return;
     cJSON_ArrayForEach(pass, zt_check_passes(c))

@@ -75,7 +75,8 @@ void zt_check_moe(zt_check *c)
         return;
     }
     zt_loader_init(&l, w, &memory);
-    l.block = c->precision == ZT_PRECISION_F32 ? ZT_F32 : c->precision == ZT_PRECISION_BF16 ? ZT_BF16 : ZT_I8;
+    l.block = c->precision == ZT_PRECISION_F32 ? ZT_F32 : c->precision == ZT_PRECISION_BF16 ? ZT_BF16
+        : c->precision == ZT_PRECISION_INT4 ? ZT_I4 : ZT_I8;
     c->broken |= zt_load_moe(&l, &m, &expert, &config, "") < 0;
     const cJSON *pass;
     cJSON_ArrayForEach(pass, zt_check_passes(c)) {

@@ -28,18 +28,26 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-// The scale beside an I8 tensor: *scale is NULL for any other. -EINVAL when there is none.
-static int find_scale(const zt_weights *w, const zt_weight *t, const zt_weight **scale)
+// What is beside an I8 or U8 tensor: nothing beside any other. -EINVAL when it is missing.
+static int find_rows(const zt_weights *w, const zt_weight *t, zt_quantised *q)
 {
     char name[1024];
-    *scale = NULL;
-    if (t->type != ZT_I8)
+    *q = (zt_quantised){ .w = t };
+    if (t->type != ZT_I8 && t->type != ZT_U8)
         return 0;
+    const int64_t rows = t->shape[0], k = t->elements / rows * 2;       // of U8
     snprintf(name, sizeof(name), "%s_scale", t->name);
-    *scale = zt_weights_find(w, name);
-    if (*scale && (*scale)->usable && (*scale)->elements == t->shape[0])
+    q->scale = zt_weights_find(w, name);
+    bool good = q->scale && q->scale->usable && q->scale->elements == rows;
+    if (good && t->type == ZT_U8) {
+        snprintf(name, sizeof(name), "%s_factor", t->name);
+        q->factor = zt_weights_find(w, name);
+        good = t->rank == 2 && q->factor && q->factor->type == ZT_U8 && q->factor->usable
+            && q->factor->elements == rows * ((k + ZT_GROUP - 1) / ZT_GROUP);
+    }
+    if (good)
         return 0;
-    zt_error("%s: tensor '%s' is I8 without a '%s' of its rows", zt_weights_label(w), t->name, name);
+    zt_error("%s: tensor '%s' is %s without a '%s' of its rows", zt_weights_label(w), t->name, t->dtype, name);
     return -EINVAL;
 }
 
@@ -57,38 +65,64 @@ static zt_weight *add(struct list *l, const zt_weight *like, const char *dtype, 
     return w->data ? w : NULL;
 }
 
-static int to_int8(struct list *l, const zt_weight *t)
+// NAME + end, [rows] or [rows][n]
+static void *add_beside(struct list *l, const zt_weight *t, const char *end, const char *dtype, int64_t rows, int64_t n)
 {
-    const int64_t rows = t->shape[0], n = t->elements / rows;
-    zt_weight *const q = add(l, t, "I8", (size_t)t->elements);
-    if (!q)
-        return -ENOMEM;
-    l->name[l->n] = malloc(strlen(t->name) + 8);
-    const zt_weight like = { .name = l->name[l->n], .rank = 1, .shape = { rows }, .elements = rows };
-    if (like.name)
-        sprintf(l->name[l->n], "%s_scale", t->name);
-    zt_weight *const s = like.name ? add(l, &like, "F32", (size_t)rows * sizeof(float)) : NULL;
-    float *const row = malloc((size_t)n * sizeof(*row));
-    for (int64_t r = 0; s && row && r < rows; r++) {
-        zt_weight_read(t, r * n, n, row);
-        ((float *)s->data)[r] = zt_quantize_row(row, n, (int8_t *)q->data + r * n);
-    }
-    free(row);
-    return s && row ? 0 : -ENOMEM;
+    char *const name = malloc(strlen(t->name) + strlen(end) + 1);
+    if (!name)
+        return NULL;
+    strcpy(name, t->name);
+    strcat(name, end);
+    l->name[l->n] = name;
+    const zt_weight like = { .name = name, .rank = n ? 2 : 1, .shape = { rows, n }, .elements = n ? rows * n : rows };
+    zt_weight *const made = add(l, &like, dtype, (size_t)like.elements * (strcmp(dtype, "F32") ? 1 : sizeof(float)));
+    return made ? (void *)made->data : NULL;
 }
 
-static int to_bf16(struct list *l, const zt_weight *t, const zt_weight *scale)
+// Elements of a row
+static int64_t width(const zt_quantised *m)
 {
-    const int64_t rows = t->shape[0], n = t->elements / rows;
-    zt_weight *const b = add(l, t, "BF16", (size_t)t->elements * 2);
+    return m->w->elements / m->w->shape[0] * (m->factor ? 2 : 1);
+}
+
+static int to_integers(struct list *l, const zt_quantised *m, bool four_bits)
+{
+    const int64_t rows = m->w->shape[0], n = width(m), G = (n + ZT_GROUP - 1) / ZT_GROUP;
+    zt_weight like = *m->w;
+    like.shape[like.rank - 1] = four_bits ? n / 2 : n;
+    like.elements = rows * like.shape[like.rank - 1];
+    zt_weight *const q = add(l, &like, four_bits ? "U8" : "I8", (size_t)like.elements);
+    float *const scale = q ? add_beside(l, m->w, "_scale", "F32", rows, 0) : NULL;
+    uint8_t *const factor = scale && four_bits ? add_beside(l, m->w, "_factor", "U8", rows, G) : NULL;
+    float *const row = malloc((size_t)n * sizeof(*row));
+    int8_t *const values = malloc((size_t)n);
+    const bool ok = row && values && scale && (factor || !four_bits);
+    for (int64_t r = 0; ok && r < rows; r++) {
+        zt_quantised_read(m, r, n, row);
+        scale[r] = four_bits ? zt_quantize_row4(row, n, values, factor + r * G) : zt_quantize_row(row, n, values);
+        if (four_bits)
+            zt_pack_row4(values, n, (uint8_t *)q->data + r * (n / 2));
+        else
+            memcpy((int8_t *)q->data + r * n, values, (size_t)n);
+    }
+    free(row);
+    free(values);
+    return ok ? 0 : -ENOMEM;
+}
+
+static int to_bf16(struct list *l, const zt_quantised *m)
+{
+    const int64_t rows = m->w->shape[0], n = width(m);
+    zt_weight like = *m->w;
+    if (m->factor)
+        like.shape[1] = n;
+    like.elements = rows * n;
+    zt_weight *const b = add(l, &like, "BF16", (size_t)like.elements * 2);
     float *const row = malloc((size_t)n * sizeof(*row));
     for (int64_t r = 0; b && row && r < rows; r++) {
-        float s = 1;
-        if (scale)
-            zt_weight_read(scale, r, 1, &s);
-        zt_weight_read(t, r * n, n, row);
+        zt_quantised_read(m, r, n, row);
         for (int64_t i = 0; i < n; i++)
-            ((uint16_t *)b->data)[r * n + i] = zt_f32_to_bf16(row[i] * s);
+            ((uint16_t *)b->data)[r * n + i] = zt_f32_to_bf16(row[i]);
     }
     free(row);
     return b && row ? 0 : -ENOMEM;
@@ -101,16 +135,46 @@ static bool is_matrix(const zt_weight *t)
         && !ends_with(t->name, "modulation") && !ends_with(t->name, "scale_shift_table");
 }
 
+// An odd width does not become 4 bits: such a tensor stays as it is.
+static bool becomes_integers(const zt_weight *t, enum zt_type type)
+{
+    const enum zt_type stored = type == ZT_I4 ? ZT_U8 : ZT_I8;
+    return type != ZT_BF16 && is_matrix(t) && t->rank == 2 && t->type != stored && zt_quantize_wanted(t->name)
+        && (type == ZT_I8 || t->shape[1] % 2 == 0);
+}
+
+// What stands beside a matrix of integers goes with it.
+static bool is_beside(const zt_weights *w, const zt_weight *t, enum zt_type type)
+{
+    char name[1024];
+    const size_t n = strlen(t->name);
+    for (const char *const *end = (const char *const[]){ "_scale", "_factor", NULL }; *end; end++) {
+        if (!ends_with(t->name, *end) || n >= sizeof(name))
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int)(n - strlen(*end)), t->name);
+        const zt_weight *const of = zt_weights_find(w, name);
+        return of && ((type == ZT_BF16 && is_matrix(of)) || becomes_integers(of, type));
+    }
+    return false;
+}
+
 static int convert(struct list *l, const zt_weights *w, enum zt_type type)
 {
     for (int i = 0; i < zt_weights_count(w); i++) {
-        const zt_weight *const t = zt_weights_at(w, i), *scale;
+        const zt_weight *const t = zt_weights_at(w, i);
+        const bool integers = becomes_integers(t, type);
+        const bool shorter = type == ZT_BF16 && is_matrix(t) && t->type != ZT_BF16 && t->type != ZT_F16;
+        zt_quantised m;
         int err = 0;
-        if (type == ZT_I8 && is_matrix(t) && t->rank == 2 && t->type != ZT_I8 && zt_quantize_wanted(t->name))
-            err = to_int8(l, t);
-        else if (type == ZT_BF16 && is_matrix(t) && t->type != ZT_BF16 && t->type != ZT_F16)
-            err = (err = find_scale(w, t, &scale)) < 0 ? err : to_bf16(l, t, scale);
-        else if (type != ZT_BF16 || !ends_with(t->name, ".weight_scale"))
+        if (is_beside(w, t, type))
+            continue;
+        if (integers || shorter)
+            err = find_rows(w, t, &m);
+        if (!err && integers)
+            err = to_integers(l, &m, type == ZT_I4);
+        else if (!err && shorter)
+            err = to_bf16(l, &m);
+        else if (!err)
             err = add(l, t, NULL, 0) ? 0 : -ENOMEM;
         if (err < 0)
             return err;
@@ -184,7 +248,7 @@ int zt_convert(const char *in, const char *out, enum zt_type type, int overwrite
         zt_config_finish(&c);
         return zt_exit_input(err);
     }
-    const int room = 2 * zt_weights_count(w) + 1;
+    const int room = 3 * zt_weights_count(w) + 1;
     struct list l = { .w = calloc((size_t)room, sizeof(*l.w)), .name = calloc((size_t)room, sizeof(*l.name)),
                       .made = calloc((size_t)room, sizeof(*l.made)) };
     err = l.w && l.name && l.made ? convert(&l, w, type) : -ENOMEM;

@@ -11,9 +11,10 @@
 #include "apps/options.h"
 #include "diffusion/model.h"
 
-static const char *const precisions[] = { "default", "f32", "bf16", "int8", NULL };
+static const char *const precisions[] = { "default", "f32", "bf16", "int8", "int4", NULL };
 static const char *const kvs[] = { "default", "float", "int8", NULL };
-static const char *const quants[] = { "int8", "bf16", NULL };
+static const char *const quants[] = { "int8", "int4", "bf16", NULL };
+static const enum zt_type quant_types[] = { ZT_I8, ZT_I4, ZT_BF16 };
 
 // What is given on the command line.
 static struct {
@@ -23,10 +24,10 @@ static struct {
 
 static const zt_option options[] = {
     { "precision", 0, ZT_OPTION_CHOICE, &given.precision, "P",
-      "f32, bf16 or int8 (info: what the file has; check: f32)", .choices = precisions },
+      "f32, bf16, int8 or int4 (info: what the file has; check: f32)", .choices = precisions },
     { "kv", 0, ZT_OPTION_CHOICE, &given.kv, "K", "keys and values: float, int8 or default (as the model says)",
       .choices = kvs },
-    { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8 or bf16 (int8)", .choices = quants },
+    { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8, int4 or bf16 (int8)", .choices = quants },
     { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
     { NULL },
 };
@@ -98,6 +99,6 @@ int main(int argc, char **argv)
         return zt_check_run(argument[1], (enum zt_precision)given.precision, (enum zt_kv_choice)given.kv,
                             (int)common.threads);
     if (n == 3 && strcmp(command, "convert") == 0)
-        return zt_convert(argument[1], argument[2], given.quant == 0 ? ZT_I8 : ZT_BF16, given.overwrite);
+        return zt_convert(argument[1], argument[2], quant_types[given.quant], given.overwrite);
     return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR or convert IN OUT");
 }

@@ -13,7 +13,7 @@ const char *const zt_precision_names[] = { "default", "f32", "bf16", "int8", "in
 const char *const zt_kv_names[] = { "default", "float", "int8", NULL };
 
 static const enum zt_precision precisions[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16,
-                                                ZT_PRECISION_INT8 };
+                                                ZT_PRECISION_INT8, ZT_PRECISION_INT4 };
 
 int zt_setup_open(zt_setup *s, bool engine)
 {

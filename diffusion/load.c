@@ -133,16 +133,17 @@ static int reserve_stage(zt_loader *l, size_t bytes)
     return 0;
 }
 
-static bool has_scale(const zt_loader *l, const char *name)
+// NAME.part in the file, or NULL
+static const zt_weight *peek(const zt_loader *l, const char *name, const char *part)
 {
     char theirs[256], text[256];
-    snprintf(text, sizeof(text), "%s.weight_scale", name);
+    snprintf(text, sizeof(text), "%s.%s", name, part);
     if (l->diffusers)
         zt_name_for_diffusers(theirs, sizeof(theirs), text);
-    return zt_weights_find(l->w, l->diffusers ? theirs : text) != NULL;
+    return zt_weights_find(l->w, l->diffusers ? theirs : text);
 }
 
-// The scales of an I8 or scaled F8 tensor: w = q * scale[row].
+// The scales of an I8, 4-bit or scaled F8 tensor: w = q * scale[row].
 static int find_scale(zt_loader *l, const char *name, int rows, const zt_weight **scale)
 {
     char text[256];
@@ -153,16 +154,36 @@ static int find_scale(zt_loader *l, const char *name, int rows, const zt_weight 
     return err;
 }
 
+// The factors of a 4-bit tensor, which is not as wide as what it stands for.
+static int find_four_bits(zt_loader *l, zt_quantised *q, int k, const zt_part *p)
+{
+    char text[256];
+    const int64_t before = l->parameters, G = (k + ZT_GROUP - 1) / ZT_GROUP;
+    snprintf(text, sizeof(text), "%s.weight", p->name);
+    int err = zt_load_find(l, &q->w, text, 2, (const int64_t[]){ p->rows, (k + 1) / 2 });
+    snprintf(text, sizeof(text), "%s.weight_factor", p->name);
+    if (!err)
+        err = zt_load_find(l, &q->factor, text, 2, (const int64_t[]){ p->rows, G });
+    l->parameters = before + (int64_t)p->rows * k;
+    if (!err && (k % 2 || q->w->type != ZT_U8 || q->w->strided || q->factor->type != ZT_U8 || q->factor->strided)) {
+        zt_error("%s: tensor '%s' is not of 4 bits", zt_weights_label(l->w), text);
+        err = -EINVAL;
+    }
+    return err ? err : find_scale(l, p->name, p->rows, &q->scale);
+}
+
 static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int K)
 {
     const size_t N16 = (size_t)zt_round_up(N, 16);
     void *const data = zt_memory_take(l->memory, zt_matrix_bytes(type, N, K));
-    float *const scale = type == ZT_I8 ? zt_memory_take(l->memory, N16 * sizeof(float)) : NULL;
+    const bool integer = type == ZT_I8 || type == ZT_I4;
+    float *const scale = integer ? zt_memory_take(l->memory, N16 * sizeof(float)) : NULL;
     float *const bias = zt_memory_take(l->memory, N16 * sizeof(float));
-    if (!data || !bias || (type == ZT_I8 && !scale))
+    uint8_t *const factor = type == ZT_I4 ? zt_memory_take(l->memory, zt_factor_bytes(N, K)) : NULL;
+    if (!data || !bias || (integer && !scale) || (type == ZT_I4 && !factor))
         return -ENOMEM;
     zt_matrix_clear(data, type, N, K);
-    *m = (zt_matrix){ .type = type, .N = N, .K = K, .data = data, .scale = scale, .bias = bias };
+    *m = (zt_matrix){ .type = type, .N = N, .K = K, .data = data, .scale = scale, .bias = bias, .factor = factor };
     return 0;
 }
 
@@ -172,9 +193,10 @@ static int place(const zt_part *p, int r)
     return p->stride16 == 2 ? p->row0 + r / 16 * 32 + r % 16 : p->row0 + r;
 }
 
-// What the file has for a part; scale and bias may be NULL.
+// What the file has for a part; bias may be NULL.
 struct found {
-    const zt_weight *w, *scale, *bias;
+    zt_quantised     q;
+    const zt_weight *bias;
 };
 
 static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
@@ -184,42 +206,70 @@ static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
     const int rank = p->rank ? p->rank : 2;
     *f = (struct found){ 0 };
     snprintf(name, sizeof(name), "%s.weight", p->name);
-    int err = zt_load_find(l, &f->w, name, rank, shape[rank == 5]);
-    if (!err && (f->w->type == ZT_I8 || (f->w->coding == ZT_F8_E4M3 && has_scale(l, p->name))))
-        err = find_scale(l, p->name, p->rows, &f->scale);
+    const bool four_bits = rank == 2 && peek(l, p->name, "weight_factor");
+    int err = four_bits ? find_four_bits(l, &f->q, k, p) : zt_load_find(l, &f->q.w, name, rank, shape[rank == 5]);
+    if (!err && (f->q.w->type == ZT_I8 || (f->q.w->coding == ZT_F8_E4M3 && peek(l, p->name, "weight_scale"))))
+        err = find_scale(l, p->name, p->rows, &f->q.scale);
     snprintf(name, sizeof(name), "%s.bias", p->name);
     if (!err && p->bias)
         err = zt_load_find(l, &f->bias, name, 1, shape[0]);
     return err;
 }
 
-// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats (scale applied) or, for I8, as integers with
-// their scales.
+// Row r, k wide, as integers of 8 bits; returns its scale. row [k] is scratch.
+static float integer_row(const zt_quantised *q, int64_t r, int k, int8_t *to, float *row)
+{
+    float s = 1;
+    if (q->factor || q->w->type == ZT_I8)
+        zt_weight_read(q->scale, r, 1, &s);
+    if (q->factor) {                    // at most 8 * 15
+        zt_unpack_row4((const uint8_t *)q->w->data + r * (k / 2), k, to);
+        for (int i = 0; i < k; i++)
+            to[i] = (int8_t)(to[i] * (((const uint8_t *)q->factor->data)[r * ((k + ZT_GROUP - 1) / ZT_GROUP) + i / ZT_GROUP] & 15));
+        return s;
+    }
+    if (q->w->type == ZT_I8) {
+        memcpy(to, (const int8_t *)q->w->data + r * k, (size_t)k);
+        return s;
+    }
+    zt_quantised_read(q, r, k, row);
+    return zt_quantize_row(row, k, to);
+}
+
+// The same of 4 bits, with factors [k / 64 rounded up].
+static float small_row(const zt_quantised *q, int64_t r, int k, int8_t *to, uint8_t *factor, float *row)
+{
+    float s;
+    const int G = (k + ZT_GROUP - 1) / ZT_GROUP;
+    if (!q->factor) {
+        zt_quantised_read(q, r, k, row);
+        return zt_quantize_row4(row, k, to, factor);
+    }
+    zt_weight_read(q->scale, r, 1, &s);
+    zt_unpack_row4((const uint8_t *)q->w->data + r * (k / 2), k, to);
+    for (int g = 0; g < G; g++)
+        factor[g] = ((const uint8_t *)q->factor->data)[r * G + g] & 15;
+    return s;
+}
+
+// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats or as integers with their scales and factors.
 static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_part *p, const struct found *f, int k, int r, int n)
 {
-    const size_t element = m->type == ZT_I8 ? 1 : sizeof(float);
-    float *const row = (float *)((char *)l->stage + 16 * (size_t)m->K * element);       // [k]
-    memset(l->stage, 0, 16 * (size_t)m->K * element);
+    const size_t K = (size_t)m->K, element = m->scale ? 1 : sizeof(float);
+    float *const row = (float *)((char *)l->stage + 16 * K * element);                  // [k]
+    uint8_t *const factor = (uint8_t *)(row + k);
+    memset(l->stage, 0, 16 * K * element + (size_t)k * sizeof(float) + (m->factor ? zt_factor_bytes(1, m->K) / 16 : 0));
     for (int i = 0; i < n; i++) {
-        const int64_t from = (int64_t)(r + i) * k;
-        float s = 1;
-        if (f->scale)
-            zt_weight_read(f->scale, r + i, 1, &s);
+        int8_t *const to = (int8_t *)l->stage + (size_t)i * K;
+        float *const scale = m->scale ? (float *)m->scale + place(p, r + i) : NULL;
         if (m->type == ZT_I8) {
-            int8_t *const to = (int8_t *)l->stage + (size_t)i * (size_t)m->K;
-            if (f->w->type == ZT_I8) {
-                memcpy(to, (const int8_t *)f->w->data + from, (size_t)k);
-            } else {
-                zt_weight_read(f->w, from, k, row);
-                s *= zt_quantize_row(row, k, to);
-            }
-            ((float *)m->scale)[place(p, r + i)] = s;
-            continue;
+            *scale = integer_row(&f->q, r + i, k, to, row);
+        } else if (m->type == ZT_I4) {
+            *scale = small_row(&f->q, r + i, k, to, factor, row);
+            zt_factor_pack((uint8_t *)m->factor, m->N, m->K, factor, 1, place(p, r + i), 1);
+        } else {
+            zt_quantised_read(&f->q, r + i, k, (float *)l->stage + (size_t)i * K);
         }
-        float *const to = (float *)l->stage + (size_t)i * (size_t)m->K;
-        zt_weight_read(f->w, from, k, to);
-        for (int j = 0; j < k && f->scale; j++)
-            to[j] *= s;
     }
 }
 
@@ -228,7 +278,7 @@ static void load_part(zt_loader *l, zt_matrix *m, int k, const zt_part *p, const
     for (int r = 0; r < p->rows; r += 16) {
         const int n = ZT_MIN(16, p->rows - r);
         stage_rows(l, m, p, f, k, r, n);
-        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->type == ZT_I8 ? ZT_I8 : ZT_F32, n,
+        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->scale ? ZT_I8 : ZT_F32, n,
                        place(p, r), p->stride16 ? p->stride16 : 1);
     }
     for (int r = 0; f->bias && r < p->rows; r++)
@@ -248,7 +298,7 @@ int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K
     if (!err)
         err = make_matrix(l, out, type, N, K);
     if (!err)
-        err = reserve_stage(l, (16 * (size_t)K + (size_t)k + 16) * sizeof(float));
+        err = reserve_stage(l, (16 * (size_t)K + (size_t)k + (size_t)K / ZT_GROUP + 16) * sizeof(float));
     if (err < 0)
         return err;
     for (int i = 0; i < n; i++)
@@ -289,8 +339,9 @@ int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *
     snprintf(text, sizeof(text), "%s.bias", name);
     if (!err && zt_weights_find(l->w, text))
         err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ s.N });
-    if (!err && w->type == ZT_I8) {
-        zt_error("%s: tensor '%s.weight' has dtype I8, which convolutions cannot use", zt_weights_label(l->w), name);
+    if (!err && (w->type == ZT_I8 || w->type == ZT_U8)) {
+        zt_error("%s: tensor '%s.weight' has dtype %s, which convolutions cannot use", zt_weights_label(l->w), name,
+                 w->dtype);
         err = -EINVAL;
     }
     if (!err)

@@ -104,11 +104,11 @@ int zt_model_find_weights(const char *path, char *config, char *weights, size_t 
     return err || !dir ? err : find_weights(folder, &none, weights, bytes);
 }
 
-static bool is_quantised(const zt_weights *w)
+static bool has_matrices(const zt_weights *w, enum zt_type type)
 {
     for (int i = 0; i < zt_weights_count(w); i++) {
         const zt_weight *const t = zt_weights_at(w, i);
-        if (t->type == ZT_I8 && t->usable && zt_quantize_wanted(t->name))
+        if (t->type == type && t->usable && zt_quantize_wanted(t->name))
             return true;
     }
     return false;
@@ -118,7 +118,9 @@ static enum zt_precision choose(const zt_device *d, const zt_weights *w, enum zt
 {
     if (p != ZT_PRECISION_DEFAULT)
         return p;
-    if (is_quantised(w))
+    if (has_matrices(w, ZT_U8))
+        return ZT_PRECISION_INT4;
+    if (has_matrices(w, ZT_I8))
         return ZT_PRECISION_INT8;
     return strcmp(d->level, "c") == 0 ? ZT_PRECISION_F32 : ZT_PRECISION_BF16;
 }
@@ -160,7 +162,7 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
     zt_loader l;
     zt_loader_init(&l, w, &m->memory);
     l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
-    l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : l.other;
+    l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : precision == ZT_PRECISION_INT4 ? ZT_I4 : l.other;
     int err = zt_dit_load(&m->dit, m->d, c, &l, m->info.kv, l.other);
     if (!err && c->n_openings)
         err = load_openings(m, &l);

@@ -12,7 +12,8 @@
 extern "C" {
 #endif
 
-enum zt_precision { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8 };
+enum zt_precision { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8,
+                    ZT_PRECISION_INT4 };
 // How a state keeps the keys and values of its frames: DEFAULT as config.json says ("kv"; float at precision f32), FLOAT
 // f32 or bf16 with the precision, INT8 in half the memory of bf16 and attended to in about half the time.
 enum zt_kv_choice { ZT_KV_DEFAULT, ZT_KV_FLOAT, ZT_KV_INT8 };

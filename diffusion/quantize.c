@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Symmetric quantisation per output channel.
+// Symmetric quantisation per output channel; of 4 bits, by a factor for every 64 beside.
 #include "diffusion/quantize.h"
 
 #include <math.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "kernels/kernels.h"
 
 float zt_quantize_row(const float *x, int64_t n, int8_t *q)
 {
@@ -17,6 +18,80 @@ float zt_quantize_row(const float *x, int64_t n, int8_t *q)
     for (int64_t i = 0; i < n; i++)
         q[i] = scale > 0 ? (int8_t)lrintf(x[i] / scale) : 0;
     return scale;
+}
+
+// The error of n values with this step, and the values
+static double round_group(const float *x, int64_t n, float step, int8_t *q)
+{
+    double error = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const long v = lrintf(x[i] / step);
+        q[i] = (int8_t)(v < -8 ? -8 : v > 7 ? 7 : v);
+        const double e = x[i] - (double)((float)q[i] * step);
+        error += e * e;
+    }
+    return error;
+}
+
+static float largest(const float *x, int64_t n)
+{
+    float max = 0;
+    for (int64_t i = 0; i < n; i++)
+        max = fmaxf(max, fabsf(x[i]));
+    return max;
+}
+
+float zt_quantize_row4(const float *x, int64_t n, int8_t *q, uint8_t *factor)
+{
+    const float scale = largest(x, n) / (7 * 15);
+    for (int64_t g = 0; g * ZT_GROUP < n; g++) {
+        const int64_t at = g * ZT_GROUP, left = ZT_MIN(n - at, ZT_GROUP);
+        const int most = scale > 0 ? (int)ceilf(largest(x + at, left) / 7 / scale) : 0;
+        int8_t trial[ZT_GROUP];
+        double least = INFINITY;
+        factor[g] = 0;
+        memset(q + at, 0, (size_t)left);
+        for (int f = ZT_MAX(1, most * 3 / 4); f <= ZT_MIN(most, 15); f++) {      // less clips too much
+            const double error = round_group(x + at, left, (float)f * scale, trial);
+            if (error >= least)
+                continue;
+            least = error;
+            factor[g] = (uint8_t)f;
+            memcpy(q + at, trial, (size_t)left);
+        }
+    }
+    return scale;
+}
+
+void zt_pack_row4(const int8_t *q, int64_t n, uint8_t *two)
+{
+    for (int64_t i = 0; i < n / 2; i++)
+        two[i] = (uint8_t)((q[2 * i] + 8) | (q[2 * i + 1] + 8) << 4);
+}
+
+void zt_unpack_row4(const uint8_t *two, int64_t n, int8_t *q)
+{
+    for (int64_t i = 0; i < n; i++)
+        q[i] = (int8_t)((i % 2 ? two[i / 2] >> 4 : two[i / 2] & 0xf) - 8);
+}
+
+void zt_quantised_read(const zt_quantised *m, int64_t r, int64_t k, float *out)
+{
+    float s = 1;
+    if (m->scale)
+        zt_weight_read(m->scale, r, 1, &s);
+    if (!m->factor) {
+        zt_weight_read(m->w, r * k, k, out);
+        for (int64_t i = 0; i < k && m->scale; i++)
+            out[i] *= s;
+        return;
+    }
+    const uint8_t *const two = (const uint8_t *)m->w->data + r * (k / 2);
+    const uint8_t *const factor = (const uint8_t *)m->factor->data + r * ((k + ZT_GROUP - 1) / ZT_GROUP);
+    for (int64_t i = 0; i < k; i++) {
+        const int q = (i % 2 ? two[i / 2] >> 4 : two[i / 2] & 0xf) - 8;
+        out[i] = (float)(q * (factor[i / ZT_GROUP] & 15)) * s;
+    }
 }
 
 static bool ends_with(const char *s, const char *end)

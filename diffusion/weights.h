@@ -28,7 +28,7 @@ typedef struct zt_weight {
     const char    *dtype;       // "F32", "BF16", "Q4_K", …
     bool           usable;      // zt_weight_read() can read it
     enum zt_coding coding;
-    enum zt_type   type;        // ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_I32; ZT_F32 when coded
+    enum zt_type   type;        // ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_U8, ZT_I32; ZT_F32 when coded
     int            rank;
     int64_t        shape[ZT_MAX_RANK];
     int64_t        elements;

@@ -247,6 +247,10 @@ static void read_plain(enum zt_type type, const char *p, int64_t n, float *out)
             out[i] = (float)word;
         }
         break;
+    case ZT_U8:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (float)((const uint8_t *)p)[i];
+        break;
     default:
         for (int64_t i = 0; i < n; i++)
             out[i] = (float)((const int8_t *)p)[i];

@@ -25,7 +25,7 @@ static const struct dtype {
     enum zt_coding coding;
 } dtypes[] = {
     { "F32", 32, true, ZT_F32 }, { "BF16", 16, true, ZT_BF16 }, { "F16", 16, true, ZT_F16 }, { "I8", 8, true, ZT_I8 },
-    { "I32", 32, true, ZT_I32 }, { "BOOL", 8 }, { "U8", 8 },
+    { "I32", 32, true, ZT_I32 }, { "BOOL", 8 }, { "U8", 8, true, ZT_U8 },
     { "F8_E5M2", 8, true, ZT_F32, ZT_F8_E5M2 }, { "F8_E4M3", 8, true, ZT_F32, ZT_F8_E4M3 }, { "I16", 16 },
     { "U16", 16 }, { "U32", 32 }, { "F64", 64, true, ZT_F32, ZT_F64 }, { "I64", 64 }, { "U64", 64 },
 };

@@ -58,6 +58,18 @@ expect 0 info "$work/bf16"
 says '"precision": "bf16"\|"precision": "f32"'
 expect 0 convert -y "$work/bf16" "$work/bf16"          # in place
 expect 0 info "$work/bf16"
+expect 0 convert "$work/int8" "$work/int4" --quant int4
+expect 0 info "$work/int4"
+says '"precision": "int4"'
+parameters=$(grep -o '"parameters": [0-9]*' "$work/out")
+expect 0 info "$work/int8"
+says "$parameters"
+for to in int8 bf16; do
+    expect 0 convert "$work/int4" "$work/from-int4-$to" --quant $to
+    expect 0 info "$work/from-int4-$to"
+    says "$parameters"
+    says "\"precision\": \"\($to\|f32\)\""
+done
 expect 66 convert "$work/nothing" "$work/other"
 [ ! -e "$work/other" ] || { echo "an output without an input" >&2; failed=1; }
 
@@ -71,6 +83,11 @@ mkdir "$work/no-scales" && cp "$work/int8/config.json" "$work/no-scales"
 sed 's/q\.weight_scale/q.weight_saele/g' "$work/int8/random.safetensors" > "$work/no-scales/random.safetensors"
 expect 65 convert "$work/no-scales" "$work/garbage" --quant bf16
 [ ! -e "$work/garbage" ] || { echo "an output of I8 without scales" >&2; failed=1; }
+
+mkdir "$work/no-factors" && cp "$work/int4/config.json" "$work/no-factors"
+sed 's/q\.weight_factor/q.weight_fextor/g' "$work/int4/random.safetensors" > "$work/no-factors/random.safetensors"
+expect 65 info "$work/no-factors"
+expect 65 convert "$work/no-factors" "$work/garbage" --quant int8
 
 # a configuration alone cannot make it take memory (sanitizers cannot run like this)
 limited() { (ulimit -v 100000; "$model" --threads 1 info "$1" > "$work/out" 2> "$work/err"); }

@@ -229,6 +229,36 @@ static void hashes_see_every_bit(void **state)
     assert_int_not_equal(zt_hash(0, text, sizeof(text) - 1), h);
 }
 
+static void rows_of_four_bits_keep_a_factor_for_each_64(void **state)
+{
+    enum { N = 132, G = 3 };
+    float x[N], back[N];
+    int8_t q[N], again[N];
+    uint8_t factor[G], two[N / 2];
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i * 37 % 29 - 14) / 14 * (i < 64 ? 1 : i < 128 ? 0.1f : 0);
+    float scale = zt_quantize_row4(x, N, q, factor);
+    assert_true(factor[0] > 10 && factor[1] >= 1 && factor[1] <= 2 && factor[2] == 0 && q[N - 1] == 0);
+    double error = 0, energy = 0;
+    for (int i = 0; i < N; i++) {
+        const float step = (float)factor[i / 64] * scale, e = fabsf((float)q[i] * step - x[i]);
+        assert_true(q[i] >= -8 && q[i] <= 7 && (e <= 0.5f * step * 1.001f + 1e-6f || q[i] == -8 || q[i] == 7));
+        error += (double)(e * e);
+        energy += (double)(x[i] * x[i]);
+    }
+    assert_true(error < 0.01 * energy);     // of uniform values: steps of 1/7, 1/12 of their squares, 3 / (12 * 49)
+    zt_pack_row4(q, N, two);
+    zt_unpack_row4(two, N, again);
+    assert_memory_equal(q, again, sizeof(q));
+
+    const zt_weight w = { .usable = true, .type = ZT_U8, .rank = 2, .shape = { 1, N / 2 }, .elements = N / 2, .data = two };
+    const zt_weight s = { .usable = true, .type = ZT_F32, .rank = 1, .shape = { 1 }, .elements = 1, .data = &scale };
+    const zt_weight f = { .usable = true, .type = ZT_U8, .rank = 2, .shape = { 1, G }, .elements = G, .data = factor };
+    zt_quantised_read(&(zt_quantised){ &w, &s, &f }, 0, N, back);
+    for (int i = 0; i < N; i++)
+        assert_true(back[i] == (float)(q[i] * factor[i / 64]) * scale);
+}
+
 static void rows_are_quantised_to_half_a_step(void **state)
 {
     float x[50];
@@ -283,6 +313,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_name_and_no_tensor_can_be_written),
         cmocka_unit_test(hashes_see_every_bit),
         cmocka_unit_test(rows_are_quantised_to_half_a_step),
+        cmocka_unit_test(rows_of_four_bits_keep_a_factor_for_each_64),
         cmocka_unit_test(json_values_are_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
