@@ -38,7 +38,7 @@ struct zt_show {
     zt_show_params  p;
     int             w, h;
     atomic_int      refs;
-    zt_stream      *stream;
+    zt_stream      *stream;         // close changes it under lock
 
     // Any thread
     _Atomic(zt_stream *) vp8, jpeg;
@@ -219,10 +219,15 @@ void zt_show_unref(zt_show **show)
 void zt_show_close(zt_show *s)
 {
     zt_show_end(s);
-    zt_stream *vp8 = atomic_exchange(&s->vp8, NULL), *jpeg = atomic_exchange(&s->jpeg, NULL);
+    pthread_mutex_lock(&s->life);       // nothing is opened from here on
+    pthread_mutex_lock(&s->lock);       // and nobody looks at what is closed
+    zt_stream *stream = s->stream, *vp8 = atomic_exchange(&s->vp8, NULL), *jpeg = atomic_exchange(&s->jpeg, NULL);
+    s->stream = NULL;
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->life);
     zt_stream_close(&vp8);
     zt_stream_close(&jpeg);
-    zt_stream_close(&s->stream);
+    zt_stream_close(&stream);
 }
 
 // FOLDER/ID-SECONDS.jsonl
@@ -369,9 +374,12 @@ void zt_show_reports(zt_show *s, int more)
 
 int zt_show_viewers(zt_show *s)
 {
+    pthread_mutex_lock(&s->lock);
     zt_stream *vp8 = atomic_load(&s->vp8);
-    return (s->stream ? zt_stream_viewers(s->stream) : 0) + (vp8 ? zt_stream_viewers(vp8) : 0) +
-           (zt_now() < atomic_load(&s->jpeg_until));
+    const int n = (s->stream ? zt_stream_viewers(s->stream) : 0) + (vp8 ? zt_stream_viewers(vp8) : 0) +
+                  (zt_now() < atomic_load(&s->jpeg_until));
+    pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 const zt_show_params *zt_show_get_params(const zt_show *s)
