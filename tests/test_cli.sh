@@ -54,7 +54,7 @@ exclude each other|-p sea -o out.mp4 --crf 20 --bitrate 1M
 --overwrite takes no value|-p sea -o out.y4m --overwrite=1
 one argument too many|-p sea -o out.y4m sea
 --manifest is not in this version|-p sea -o out.y4m --manifest x
---replay is not in this version|-o out.y4m --replay x
+--replay has its own prompts|-o out.y4m --replay x -p sea
 --image is not in this version|-p sea -o out.y4m --image x.png
 cannot both go to stdout|-p sea -o - --progress -
 prompt: empty|-o out.y4m -p ""
@@ -72,7 +72,12 @@ expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1:99999
 expect 64 '--steps: "3-2"' "$serve" --steps 3-2
 expect 64 'nothing to serve' "$serve" --listen off --rtsp off
 expect 64 'what to measure is missing' "$bench"
-expect 64 '"sched" is not in this version' "$bench" sched
+expect 66 'No such file' "$render" -o out.y4m --replay none.jsonl
+expect 65 'not the head' "$render" -o out.y4m --replay "$model/config.json"
+sched=$("$bench" sched --json --sessions 2 --clips 1 --seconds 5) || complain 'bench sched fails'
+for key in sessions on_time fairness slack_used refused; do
+    grep -q "\"$key\":" <<< "$sched" || complain "bench sched says nothing of $key"
+done
 "$render" -p sea -n 1 -o out.mkv 2> err
 if ! grep -q 'built without' err; then
     rm -f out.*

@@ -87,10 +87,6 @@ static void engine(FILE *f, const zt_metrics *m)
     for (int i = 0; i < ZT_BUSY; i++)
         fprintf(f, "zoetrope_engine_seconds_total{work=\"%s\"} %.6f\n", zt_busy_name[i],
                 (double)m->busy[i] / (double)ZT_S);
-    head(f, "zoetrope_session_rejections_total", "counter", "Sessions refused at the door.");
-    for (int i = ZT_ADMITTED + 1; i < ZT_REFUSALS; i++)
-        fprintf(f, "zoetrope_session_rejections_total{reason=\"%s\"} %llu\n", zt_refusal_name[i],
-                (unsigned long long)m->refused[i]);
 }
 
 static int open_files(void)
