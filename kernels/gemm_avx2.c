@@ -202,14 +202,23 @@ ZT_INLINE __m256i pairs(__m256i c, __m256i a, __m256i b)
     return c;
 }
 
+// Elements 0 and 2 of each unit as 16 bits. In asm, because the mask would take a register that there is not.
+ZT_INLINE __m256i even_bytes(__m256i w)
+{
+    static const _Alignas(32) uint16_t mask[16] = { 255, 255, 255, 255, 255, 255, 255, 255,
+                                                    255, 255, 255, 255, 255, 255, 255, 255 };
+    __m256i even;
+    __asm__("vpand %2, %1, %0" : "=x"(even) : "x"(w), "m"(mask));
+    return even;
+}
+
 // c[r][0..16) += the unit at w times that at a
 ZT_INLINE void multiply_add(__m256i c[8], const char *w, const int32_t *a)
 {
-    const __m256i bytes = _mm256_set1_epi32(0x00ff00ff);
     const __m256i w0 = _mm256_load_si256((const __m256i *)w);
     const __m256i w1 = _mm256_load_si256((const __m256i *)w + 1);
-    const __m256i even0 = _mm256_and_si256(w0, bytes), odd0 = _mm256_srli_epi16(w0, 8);
-    const __m256i even1 = _mm256_and_si256(w1, bytes), odd1 = _mm256_srli_epi16(w1, 8);
+    const __m256i even0 = even_bytes(w0), odd0 = _mm256_srli_epi16(w0, 8);
+    const __m256i even1 = even_bytes(w1), odd1 = _mm256_srli_epi16(w1, 8);
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
         const __m256i even = _mm256_set1_epi32(a[r]), odd = _mm256_set1_epi32(a[4 + r]);
