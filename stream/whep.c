@@ -12,7 +12,7 @@
 #include "stream/transport.h"
 #include "stream/whep_internal.h"
 
-#define GATHER     (2 * ZT_S)       // a STUN or TURN server that does not answer is not waited for any longer
+#define GATHER     (5 * ZT_S)       // a STUN or TURN server that does not answer is not waited for any longer
 #define CLOSE_WAIT (5 * ZT_S)
 
 zt_viewer *zt_viewer_ref(zt_viewer *v)

@@ -30,7 +30,8 @@ addEventListener('keydown', e => {
     setTimeout(() => window.zoetrope.seq > before && window.probe.keys.push({ at, seq: window.zoetrope.seq }), 0);
 }, true);
 
-window.quantile = (values, q) => values.sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))];
+window.quantile = (values, q) =>
+    values.sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))];
 // ms from burning a picture to its pixels on the page
 window.delays = () => window.probe.frames.map(f => (f.seen - f.made) / 10).filter(d => d >= 0 && d < 5000);
 // ms from each key press to the first picture that was made with it

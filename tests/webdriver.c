@@ -91,7 +91,8 @@ static cJSON *capabilities(const browser *b, int w, int h)
                            "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection",
                            "--disable-features=WebRtcHideLocalIpsWithMdns", "--hide-scrollbars", size, profile };
     cJSON *root = cJSON_CreateObject(), *all = cJSON_AddObjectToObject(root, "capabilities");
-    cJSON *match = cJSON_AddObjectToObject(all, "alwaysMatch"), *chrome = cJSON_AddObjectToObject(match, "goog:chromeOptions");
+    cJSON *match = cJSON_AddObjectToObject(all, "alwaysMatch");
+    cJSON *chrome = cJSON_AddObjectToObject(match, "goog:chromeOptions");
     cJSON_AddItemToObject(chrome, "args", cJSON_CreateStringArray(args, sizeof(args) / sizeof(args[0])));
     return root;
 }
@@ -102,7 +103,7 @@ browser *browser_open(int w, int h)
         return NULL;
     browser *b = g_new0(browser, 1);
     strcpy(b->folder, "/tmp/zt-browser-XXXXXX");
-    b->http = soup_session_new_with_options("timeout", 120, NULL);
+    b->http = soup_session_new_with_options("timeout", 120, "proxy-resolver", NULL, NULL);
     b->port = 20000 + getpid() % 20000;
     if (!mkdtemp(b->folder))
         return NULL;

@@ -155,6 +155,7 @@ static void add_video(whep_client *c)
 
 whep_client *whep_client_create(const whep_client_params *p)
 {
+    gst_init(NULL, NULL);
     whep_client *c = g_new0(whep_client, 1);
     c->p = *p;
     g_mutex_init(&c->lock);
