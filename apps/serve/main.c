@@ -124,6 +124,8 @@ static int parse(zt_serve *s, int argc, char **argv, address *http, address *rts
           "take sessions that cannot all be served on time" },
         { "log-sessions", 0, ZT_OPTION_STRING, &s->log_folder, "DIR",
           "write each session down, for zoetrope-render --replay" },
+        { "trace", 0, ZT_OPTION_STRING, &s->trace, "FILE",
+          "what the engine did in the last ten seconds, after a burst of misses and on SIGUSR1 (none)" },
         { "test-pattern", 0, ZT_OPTION_FLAG, &s->test_pattern, NULL,
           "pictures without the model, with index, control and time burnt in" },
         { "marks", 0, ZT_OPTION_FLAG, &s->marks, NULL, "burn index, control and time into the model's pictures" },
@@ -185,13 +187,35 @@ static void say_where(const zt_serve *s, const zt_http *http, const address *lis
     zt_info("serving %s", text);
 }
 
+// Chrome's format: chrome://tracing, Perfetto.
+static void write_trace(const zt_serve *s)
+{
+    size_t bytes = 0;
+    char *const text = zt_engine_trace(s->setup.engine, &bytes);
+    FILE *const f = text ? fopen(s->trace, "we") : NULL;
+    const bool written = f && fwrite(text, 1, bytes, f) == bytes;
+    if (!f || fclose(f) || !written)
+        zt_warn("%s: %s", s->trace, text ? strerror(errno) : "no memory");
+    free(text);
+}
+
 // Until a signal, or until something fails. Returns the exit code.
 static int look_after(zt_serve *s, const sigset_t *signals)
 {
     const struct timespec wait = { 0, (long)LOOK_AFTER };
+    uint64_t alarms = 0;
+    int64_t told = 0;
     for (;;) {
-        if (sigtimedwait(signals, NULL, &wait) > 0)
+        const int number = sigtimedwait(signals, NULL, &wait);
+        if (number > 0 && number != SIGUSR1)
             return ZT_EXIT_OK;
+        const uint64_t now = s->trace ? zt_engine_alarms(s->setup.engine) : 0;
+        const bool burst = now > alarms && zt_now() - told > 10 * ZT_S;     // a trace covers so much
+        if (s->trace && (burst || number == SIGUSR1)) {
+            write_trace(s);
+            told = zt_now();
+            alarms = now;
+        }
         const int code = zt_serve_look_after(s);
         if (code)
             return code;
@@ -231,6 +255,7 @@ int main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);     // before any thread: they are taken by sigtimedwait()
     signal(SIGPIPE, SIG_IGN);
 

@@ -34,7 +34,7 @@ typedef struct zt_serve {
     uint64_t    seed;
     zt_range    size, steps;
     bool        test_pattern, marks, no_admission;
-    const char *log_folder;
+    const char *log_folder, *trace;
     zt_access   access;
     int         udp_min, udp_max;
 
