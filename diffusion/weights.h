@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "kernels/tensor.h"
 
@@ -82,6 +83,10 @@ static inline float zt_f16_to_f32(uint16_t h)
 
 // Writes a file. Tensors in the order given; data borrowed. 0 or -errno (logged).
 int  zt_weights_write(const char *path, const zt_weight *w, int n);
+// The same where nothing holds the data: fill() is called once for each tensor, in order, and writes its w[i].bytes to f.
+// It returns 0 or -errno, which ends the writing.
+typedef int zt_weights_fill_fn(void *cookie, int i, FILE *f);
+int  zt_weights_write_by(const char *path, const zt_weight *w, int n, zt_weights_fill_fn *fill, void *cookie);
 
 #ifdef __cplusplus
 }
