@@ -11,20 +11,32 @@
 
 #include "base/base.h"
 
-void *zt_alloc(size_t bytes)
+enum { ALIGN = 256, LARGE_PAGE = 2 << 20 };
+
+// Bytes that are really allocated: whole large pages where there may be some.
+static size_t whole(size_t bytes)
 {
-    enum { ALIGN = 256, LARGE_PAGE = 2 << 20 };
+    return (size_t)zt_round_up((int64_t)ZT_MAX(bytes, 1), bytes >= 2 * LARGE_PAGE ? LARGE_PAGE : ALIGN);
+}
+
+void *zt_alloc_raw(size_t bytes)
+{
     if (bytes > (size_t)PTRDIFF_MAX - LARGE_PAGE)
         return NULL;
 
     // Large pages where there are some to be had: weights of hundreds of megabytes are read 12 to 25 % sooner.
-    const int align = bytes >= 2 * LARGE_PAGE ? LARGE_PAGE : ALIGN;
-    const size_t whole = (size_t)zt_round_up((int64_t)ZT_MAX(bytes, 1), align);
-    void *p = aligned_alloc((size_t)align, whole);
-    if (p && align == LARGE_PAGE)
-        madvise(p, whole, MADV_HUGEPAGE);
+    const bool large = bytes >= 2 * LARGE_PAGE;
+    void *p = aligned_alloc(large ? LARGE_PAGE : ALIGN, whole(bytes));
+    if (p && large)
+        madvise(p, whole(bytes), MADV_HUGEPAGE);
+    return p;
+}
+
+void *zt_alloc(size_t bytes)
+{
+    void *p = zt_alloc_raw(bytes);
     if (p)
-        memset(p, 0, whole);        // also brings the pages in: no faults later, in a frame's time
+        memset(p, 0, whole(bytes)); // also brings the pages in: no faults later, in a frame's time
     return p;
 }
 

@@ -33,6 +33,8 @@ int zt_utf8_length(const char *s, size_t n);
 
 // 256-byte aligned, zeroed; NULL when there is no memory. Free with zt_free(), which takes NULL.
 void *zt_alloc(size_t bytes);
+// The same with any content: its pages come when they are first written, on whatever thread does it.
+void *zt_alloc_raw(size_t bytes);
 void  zt_free(void *p);
 
 // A regular file of at most `max` bytes, whole, ended by a zero that *n does not count; free() it. 0, -errno, -EFBIG

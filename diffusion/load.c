@@ -17,6 +17,14 @@ enum { BLOCK = 4 << 20 };       // small pieces share blocks of this size, of la
 
 void *zt_memory_take(zt_memory *m, size_t bytes)
 {
+    void *const p = zt_memory_take_raw(m, bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+void *zt_memory_take_raw(zt_memory *m, size_t bytes)
+{
     bytes = (size_t)zt_round_up((int64_t)ZT_MAX(bytes, 1), 64);
     if (bytes > m->left) {
         if (m->n == m->room) {
@@ -27,8 +35,9 @@ void *zt_memory_take(zt_memory *m, size_t bytes)
             m->block = grown;
             m->room = room;
         }
-        const size_t size = ZT_MAX(bytes, (size_t)BLOCK);
-        char *const p = zt_device_alloc(m->d, size);
+        // what is left of a large page serves the small ones
+        const size_t size = bytes < 4 * BLOCK ? ZT_MAX(bytes, (size_t)BLOCK) : (size_t)zt_round_up((int64_t)bytes, 2 * BLOCK);
+        char *const p = zt_device_alloc_raw(m->d, size);
         if (!p)
             return NULL;
         m->block[m->n++] = p;
@@ -172,17 +181,19 @@ static int find_four_bits(zt_loader *l, zt_quantised *q, int k, const zt_part *p
     return err ? err : find_scale(l, p->name, p->rows, &q->scale);
 }
 
-static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int K)
+// `whole`: every element will be written, so that nothing need be cleared.
+static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int K, bool whole)
 {
     const size_t N16 = (size_t)zt_round_up(N, 16);
-    void *const data = zt_memory_take(l->memory, zt_matrix_bytes(type, N, K));
+    void *const data = zt_memory_take_raw(l->memory, zt_matrix_bytes(type, N, K));
     const bool integer = type == ZT_I8 || type == ZT_I4;
     float *const scale = integer ? zt_memory_take(l->memory, N16 * sizeof(float)) : NULL;
     float *const bias = zt_memory_take(l->memory, N16 * sizeof(float));
     uint8_t *const factor = type == ZT_I4 ? zt_memory_take(l->memory, zt_factor_bytes(N, K)) : NULL;
     if (!data || !bias || (integer && !scale) || (type == ZT_I4 && !factor))
         return -ENOMEM;
-    zt_matrix_clear(data, type, N, K);
+    if (!whole || type == ZT_I4)                // halves of bytes are put one by one
+        zt_matrix_clear(data, type, N, K);
     *m = (zt_matrix){ .type = type, .N = N, .K = K, .data = data, .scale = scale, .bias = bias, .factor = factor };
     return 0;
 }
@@ -216,6 +227,16 @@ static int find_part(zt_loader *l, struct found *f, int k, const zt_part *p)
     return err;
 }
 
+// Row r as floats: in the file's own bytes where they are such, else in row [k].
+static const float *floats(const zt_quantised *q, int64_t r, int k, float *row)
+{
+    const zt_weight *const w = q->w;
+    if (w->type == ZT_F32 && w->coding == ZT_PLAIN && !w->strided && !q->scale && (uintptr_t)w->data % sizeof(*row) == 0)
+        return (const float *)w->data + r * k;
+    zt_quantised_read(q, r, k, row);
+    return row;
+}
+
 // Row r, k wide, as integers of 8 bits; returns its scale. row [k] is scratch.
 static float integer_row(const zt_quantised *q, int64_t r, int k, int8_t *to, float *row)
 {
@@ -232,8 +253,7 @@ static float integer_row(const zt_quantised *q, int64_t r, int k, int8_t *to, fl
         memcpy(to, (const int8_t *)q->w->data + r * k, (size_t)k);
         return s;
     }
-    zt_quantised_read(q, r, k, row);
-    return zt_quantize_row(row, k, to);
+    return zt_quantize_row(floats(q, r, k, row), k, to);
 }
 
 // The same of 4 bits, with factors [k / 64 rounded up].
@@ -241,10 +261,8 @@ static float small_row(const zt_quantised *q, int64_t r, int k, int8_t *to, uint
 {
     float s;
     const int G = (k + ZT_GROUP - 1) / ZT_GROUP;
-    if (!q->factor) {
-        zt_quantised_read(q, r, k, row);
-        return zt_quantize_row4(row, k, to, factor);
-    }
+    if (!q->factor)
+        return zt_quantize_row4(floats(q, r, k, row), k, to, factor);
     zt_weight_read(q->scale, r, 1, &s);
     zt_unpack_row4((const uint8_t *)q->w->data + r * (k / 2), k, to);
     for (int g = 0; g < G; g++)
@@ -252,57 +270,101 @@ static float small_row(const zt_quantised *q, int64_t r, int k, int8_t *to, uint
     return s;
 }
 
-// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats or as integers with their scales and factors.
-static void stage_rows(zt_loader *l, const zt_matrix *m, const zt_part *p, const struct found *f, int k, int r, int n)
+// A matrix on its way from the file, by groups of 16 rows on all threads.
+struct passage {
+    zt_loader         *l;
+    zt_matrix         *m;
+    const zt_part     *part;
+    const struct found *found;
+    int                k;
+    size_t             stage_bytes;     // of each thread
+    uint64_t          *hash;            // of each group, or NULL: the groups are not those of the hash
+};
+
+static int groups(const zt_part *p)
 {
+    return (p->rows + ZT_HASH_ROWS - 1) / ZT_HASH_ROWS;
+}
+
+// Rows [r, r + n) of a part, k wide, into the stage, K wide, as floats or as integers with their scales and factors.
+static void stage_rows(const struct passage *c, void *stage, int r, int n)
+{
+    const zt_matrix *const m = c->m;
+    const zt_part *const p = c->part;
+    const zt_quantised *const q = &c->found->q;
+    const int k = c->k;
     const size_t K = (size_t)m->K, element = m->scale ? 1 : sizeof(float);
-    float *const row = (float *)((char *)l->stage + 16 * K * element);                  // [k]
+    float *const row = (float *)((char *)stage + 16 * K * element);                 // [k]
     uint8_t *const factor = (uint8_t *)(row + k);
-    memset(l->stage, 0, 16 * K * element + (size_t)k * sizeof(float) + (m->factor ? zt_factor_bytes(1, m->K) / 16 : 0));
+    if (k < m->K || m->factor)
+        memset(stage, 0, 16 * K * element + (size_t)k * sizeof(float) + (m->factor ? zt_factor_bytes(1, m->K) / 16 : 0));
     for (int i = 0; i < n; i++) {
-        int8_t *const to = (int8_t *)l->stage + (size_t)i * K;
+        int8_t *const to = (int8_t *)stage + (size_t)i * K;
         float *const scale = m->scale ? (float *)m->scale + place(p, r + i) : NULL;
         if (m->type == ZT_I8) {
-            *scale = integer_row(&f->q, r + i, k, to, row);
+            *scale = integer_row(q, r + i, k, to, row);
         } else if (m->type == ZT_I4) {
-            *scale = small_row(&f->q, r + i, k, to, factor, row);
+            *scale = small_row(q, r + i, k, to, factor, row);
             zt_factor_pack((uint8_t *)m->factor, m->N, m->K, factor, 1, place(p, r + i), 1);
         } else {
-            zt_quantised_read(&f->q, r + i, k, (float *)l->stage + (size_t)i * K);
+            zt_quantised_read(q, r + i, k, (float *)stage + (size_t)i * K);
         }
     }
 }
 
-static void load_part(zt_loader *l, zt_matrix *m, int k, const zt_part *p, const struct found *f)
+static void load_group(void *cookie, int i, int thread)
 {
-    for (int r = 0; r < p->rows; r += 16) {
-        const int n = ZT_MIN(16, p->rows - r);
-        stage_rows(l, m, p, f, k, r, n);
-        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, l->stage, m->scale ? ZT_I8 : ZT_F32, n,
-                       place(p, r), p->stride16 ? p->stride16 : 1);
-    }
+    const struct passage *const c = cookie;
+    const zt_matrix *const m = c->m;
+    const zt_part *const p = c->part;
+    const int r = i * ZT_HASH_ROWS, n = ZT_MIN(ZT_HASH_ROWS, p->rows - r);
+    void *const stage = (char *)c->l->stage + (size_t)thread * c->stage_bytes;
+    stage_rows(c, stage, r, n);
+    zt_matrix_pack((void *)m->data, m->type, m->N, m->K, stage, m->scale ? ZT_I8 : ZT_F32, n, place(p, r),
+                   p->stride16 ? p->stride16 : 1);
+    if (c->hash)
+        c->hash[i] = zt_weight_hash_block(c->found->q.w, i);      // while its bytes are near
+}
+
+static void load_part(struct passage *c)
+{
+    const zt_part *const p = c->part;
+    const struct found *const f = c->found;
+    const int n = groups(p);
+    c->hash = zt_weight_blocks(f->q.w) == n ? malloc((size_t)n * sizeof(*c->hash)) : NULL;
+    zt_parallel_for(c->l->memory->d, n, load_group, c);
+    if (c->hash)
+        zt_weights_set_hash(c->l->w, f->q.w, c->hash);
+    free(c->hash);
+    zt_weights_drop(c->l->w, f->q.w);
     for (int r = 0; f->bias && r < p->rows; r++)
-        zt_weight_read(f->bias, r, 1, (float *)m->bias + place(p, r));
+        zt_weight_read(f->bias, r, 1, (float *)c->m->bias + place(p, r));
 }
 
 int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n)
 {
     struct found found[ZT_MAX_PARTS];
+    struct passage c = { .l = l, .m = out, .k = k };
     bool bias = false;
-    int err = 0;
+    int err = 0, rows = 0;
     assert(n <= ZT_MAX_PARTS);
     for (int i = 0; i < n && !err; i++) {
         bias |= part[i].bias;
+        rows += part[i].rows;
         err = find_part(l, &found[i], k, &part[i]);
     }
     if (!err)
-        err = make_matrix(l, out, type, N, K);
+        err = make_matrix(l, out, type, N, K, rows == N && N % 16 == 0 && k == K && K % 8 == 0);
+    c.stage_bytes = (size_t)zt_round_up((16 * (int64_t)K + k + K / ZT_GROUP + 16) * (int64_t)sizeof(float), 64);
     if (!err)
-        err = reserve_stage(l, (16 * (size_t)K + (size_t)k + (size_t)K / ZT_GROUP + 16) * sizeof(float));
+        err = reserve_stage(l, c.stage_bytes * (size_t)l->memory->d->threads);
     if (err < 0)
         return err;
-    for (int i = 0; i < n; i++)
-        load_part(l, out, k, &part[i], &found[i]);
+    for (int i = 0; i < n; i++) {
+        c.part = &part[i];
+        c.found = &found[i];
+        load_part(&c);
+    }
     if (!bias)
         out->bias = NULL;
     return 0;
@@ -315,7 +377,7 @@ int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K
 
 int zt_load_empty(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K)
 {
-    return make_matrix(l, out, type, N, K);
+    return make_matrix(l, out, type, N, K, false);
 }
 
 // Row n of the file's tensor, [channel][t][tap] there, in the order of zt_load_kernel().
@@ -345,7 +407,7 @@ int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *
         err = -EINVAL;
     }
     if (!err)
-        err = make_matrix(l, out, type, s.N, K);
+        err = make_matrix(l, out, type, s.N, K, false);
     if (!err)
         err = reserve_stage(l, 2 * (size_t)K * sizeof(float));
     if (err < 0)

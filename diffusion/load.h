@@ -20,6 +20,7 @@ typedef struct zt_memory {
 } zt_memory;
 
 void *zt_memory_take(zt_memory *m, size_t bytes);       // 64-byte aligned, zeroed; NULL when there is none
+void *zt_memory_take_raw(zt_memory *m, size_t bytes);   // the same with any content
 void  zt_memory_finish(zt_memory *m);
 
 typedef struct zt_loader {

@@ -21,6 +21,7 @@ struct zt_weights {
     struct zt_weights_file *file;
     int                     files;
     zt_weight              *w;          // of all files, by name
+    uint64_t               *content;    // hashes of their bytes; 0: not known yet
     int                     n;
 };
 
@@ -34,7 +35,8 @@ static int join(zt_weights *w)
     for (int i = 0; i < w->files; i++)
         w->n += w->file[i].part.n;
     w->w = calloc((size_t)ZT_MAX(w->n, 1), sizeof(*w->w));
-    if (!w->w)
+    w->content = calloc((size_t)ZT_MAX(w->n, 1), sizeof(*w->content));
+    if (!w->w || !w->content)
         return -ENOMEM;
     int n = 0;
     for (int i = 0; i < w->files; i++) {
@@ -204,6 +206,7 @@ void zt_weights_close(zt_weights **w)
     free((*w)->file);
     free((*w)->label);
     free((*w)->w);
+    free((*w)->content);
     free(*w);
     *w = NULL;
 }
@@ -248,23 +251,32 @@ const zt_weight *zt_weights_find(const zt_weights *w, const char *name)
     return bsearch(&key, w->w, (size_t)w->n, sizeof(*w->w), by_name);
 }
 
+static const uint64_t prime = 0x100000001b3;
+
+// FNV moves bits up only; a whole word needs both ways.
+static inline uint64_t stir(uint64_t lane, uint64_t word)
+{
+    lane = (lane ^ word) * prime;
+    return lane ^ lane >> 29;
+}
+
 uint64_t zt_hash(uint64_t h, const void *bytes, size_t n)
 {
-    static const uint64_t prime = 0x100000001b3;
-    uint64_t lane[4] = { h ^ 0xcbf29ce484222325, h + 1, h + 2, h + 3 }, word[4];
+    uint64_t a = h ^ 0xcbf29ce484222325, b = h + 1, c = h + 2, d = h + 3, word[4];
     const char *p = bytes;
     for (; n >= 32; n -= 32, p += 32) {
         memcpy(word, p, 32);
-        for (int i = 0; i < 4; i++) {
-            lane[i] = (lane[i] ^ word[i]) * prime;
-            lane[i] ^= lane[i] >> 29;           // FNV moves bits up only; a whole word needs both ways
-        }
+        a = stir(a, word[0]);
+        b = stir(b, word[1]);
+        c = stir(c, word[2]);
+        d = stir(d, word[3]);
     }
     for (size_t i = 0; i < n; i++)
-        lane[0] = (lane[0] ^ (unsigned char)p[i]) * prime;
-    for (int i = 1; i < 4; i++)
-        lane[0] = ((lane[0] ^ lane[i]) * prime) ^ (lane[i] >> 32);
-    return (lane[0] ^ n) * prime;
+        a = (a ^ (unsigned char)p[i]) * prime;
+    const uint64_t lane[3] = { b, c, d };
+    for (int i = 0; i < 3; i++)
+        a = ((a ^ lane[i]) * prime) ^ (lane[i] >> 32);
+    return (a ^ n) * prime;
 }
 
 static uint64_t hash_view(uint64_t h, const zt_weight *t)
@@ -278,15 +290,57 @@ static uint64_t hash_view(uint64_t h, const zt_weight *t)
     return h;
 }
 
+int64_t zt_weight_blocks(const zt_weight *t)
+{
+    if (t->strided || t->rank < 2 || t->elements == 0)
+        return 1;
+    return (t->shape[0] + ZT_HASH_ROWS - 1) / ZT_HASH_ROWS;
+}
+
+uint64_t zt_weight_hash_block(const zt_weight *t, int64_t block)
+{
+    const int64_t blocks = zt_weight_blocks(t);
+    if (t->strided)
+        return hash_view(0, t);
+    if (blocks == 1)
+        return zt_hash(0, t->data, t->bytes);
+    const size_t row = t->bytes / (size_t)t->shape[0], at = (size_t)(block * ZT_HASH_ROWS) * row;
+    return zt_hash(0, (const char *)t->data + at, ZT_MIN(ZT_HASH_ROWS * row, t->bytes - at));
+}
+
+void zt_weights_set_hash(const zt_weights *w, const zt_weight *t, const uint64_t *block)
+{
+    const uint64_t h = zt_hash(1, block, (size_t)zt_weight_blocks(t) * sizeof(*block));
+    w->content[t - w->w] = h ? h : 1;
+}
+
+static uint64_t content(const zt_weights *w, const zt_weight *t)
+{
+    uint64_t h[64] = { 0 }, all = 0;
+    if (w->content[t - w->w])
+        return w->content[t - w->w];
+    const int64_t n = zt_weight_blocks(t);
+    uint64_t *const block = n <= (int64_t)ZT_LEN(h) ? h : malloc((size_t)n * sizeof(*block));
+    for (int64_t i = 0; block && i < n; i++)
+        block[i] = zt_weight_hash_block(t, i);
+    if (block)
+        zt_weights_set_hash(w, t, block);
+    all = w->content[t - w->w];
+    if (block != h)
+        free(block);
+    return all;
+}
+
 uint64_t zt_weights_hash(const zt_weights *w)
 {
     uint64_t h = 0;
     for (int i = 0; i < w->n; i++) {
         const zt_weight *const t = &w->w[i];
+        const uint64_t bytes = content(w, t);
         h = zt_hash(h, t->name, strlen(t->name));
         h = zt_hash(h, t->dtype, strlen(t->dtype));
         h = zt_hash(h, t->shape, sizeof(t->shape));
-        h = t->strided ? hash_view(h, t) : zt_hash(h, t->data, t->bytes);
+        h = zt_hash(h, &bytes, sizeof(bytes));
     }
     return h;
 }

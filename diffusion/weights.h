@@ -59,8 +59,14 @@ int  zt_weights_count(const zt_weights *w);
 const zt_weight *zt_weights_at(const zt_weights *w, int i);     // in order of name
 const zt_weight *zt_weights_find(const zt_weights *w, const char *name);       // or NULL
 const char *zt_weights_label(const zt_weights *w);
-// Hash of all headers and tensor bytes.
+// Hash of all names, types, shapes and tensor bytes.
 uint64_t zt_weights_hash(const zt_weights *w);
+// A tensor's bytes are hashed by blocks of 16 rows. Whoever reads a whole tensor anyway may hash it then and say so:
+// zt_weight_hash_block() of every block, from any thread, and zt_weights_set_hash() from one.
+enum { ZT_HASH_ROWS = 16 };
+int64_t  zt_weight_blocks(const zt_weight *t);
+uint64_t zt_weight_hash_block(const zt_weight *t, int64_t block);
+void     zt_weights_set_hash(const zt_weights *w, const zt_weight *t, const uint64_t *block);
 // h continues over n bytes: four interleaved FNV-1a sums of 64-bit words, folded.
 uint64_t zt_hash(uint64_t h, const void *bytes, size_t n);
 

@@ -40,6 +40,8 @@ void zt_device_close(zt_device **d);
 
 // 256-byte aligned, zeroed; NULL when there is no memory.
 void *zt_device_alloc(zt_device *d, size_t bytes);
+// The same with any content: its pages come when they are first written, on whatever thread does it.
+void *zt_device_alloc_raw(zt_device *d, size_t bytes);
 void  zt_device_free(zt_device *d, void *p);
 // Waits for queued work; 0, or the first failure since the last call.
 int   zt_device_sync(zt_device *d);

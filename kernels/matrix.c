@@ -38,6 +38,28 @@ static void pack_nibble(uint8_t *data, int64_t blocks, int n, int k, int w)
     *to = (uint8_t)((*to & ~(0xf << shift)) | (w + 8) << shift);
 }
 
+// A row into every 16th word of four bytes, w + 128; what is beyond K stays.
+static void pack_bytes(uint32_t *to, const int8_t *w, int K)
+{
+    uint32_t four;
+    for (int k = 0; k < K / 4; k++) {
+        memcpy(&four, w + 4 * k, 4);
+        to[16 * k] = four ^ 0x80808080u;
+    }
+    for (int k = K / 4 * 4; k < K; k++)
+        ((uint8_t *)(to + k / 4 * 16))[k % 4] = (uint8_t)(w[k] + 128);
+}
+
+static void pack_halves(uint32_t *to, const float *w, int K)
+{
+    for (int k = 0; k < K / 2; k++) {
+        const uint16_t two[2] = { zt_f32_to_bf16(w[2 * k]), zt_f32_to_bf16(w[2 * k + 1]) };
+        memcpy(to + 16 * k, two, 4);
+    }
+    if (K % 2)
+        ((uint16_t *)(to + K / 2 * 16))[0] = zt_f32_to_bf16(w[K - 1]);
+}
+
 void zt_matrix_pack(void *data, enum zt_type type, int N, int K, const void *src,
                     enum zt_type from, int rows, int row0, int stride16)
 {
@@ -49,17 +71,17 @@ void zt_matrix_pack(void *data, enum zt_type type, int N, int K, const void *src
     for (int r = 0; r < rows; r++) {
         const int n = place(r, row0, stride16);
         assert(n < zt_round_up(N, 16));
-        for (int k = 0; k < K; k++) {
-            const int64_t at = (((n / 16) * blocks + k / P) * 16 + n % 16) * P + k % P;
-            const int64_t i = (int64_t)r * K + k;
-            if (type == ZT_I4)
-                pack_nibble(data, blocks, n, k, ((const int8_t *)src)[i]);
-            else if (type == ZT_F32)
-                ((float *)data)[at] = ((const float *)src)[i];
-            else if (type == ZT_BF16)
-                ((uint16_t *)data)[at] = zt_f32_to_bf16(((const float *)src)[i]);
-            else
-                ((uint8_t *)data)[at] = (uint8_t)(((const int8_t *)src)[i] + 128);
+        const int64_t at = n / 16 * blocks * 16 + n % 16, i = (int64_t)r * K;      // units of 4 bytes; elements
+        if (type == ZT_I4) {
+            for (int k = 0; k < K; k++)
+                pack_nibble(data, blocks, n, k, ((const int8_t *)src)[i + k]);
+        } else if (type == ZT_F32) {
+            for (int k = 0; k < K; k++)
+                ((float *)data)[at + 16 * k] = ((const float *)src)[i + k];
+        } else if (type == ZT_BF16) {
+            pack_halves((uint32_t *)data + at, (const float *)src + i, K);
+        } else {
+            pack_bytes((uint32_t *)data + at, (const int8_t *)src + i, K);
         }
     }
 }
