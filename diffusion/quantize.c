@@ -72,14 +72,6 @@ static double round_group(const float *x, int64_t n, float step, int8_t *q)
     return error;
 }
 
-static float largest(const float *x, int64_t n)
-{
-    float max = 0;
-    for (int64_t i = 0; i < n; i++)
-        max = fmaxf(max, fabsf(x[i]));
-    return max;
-}
-
 float zt_quantize_row4(const float *x, int64_t n, int8_t *q, uint8_t *factor)
 {
     const float scale = largest(x, n) / (7 * 15);
