@@ -32,6 +32,10 @@ static const struct number {
     { "n_routed_experts", AT(experts), 1, 1024 }, { "n_activated_experts", AT(top_k), 1, 16 },
     { "n_shared_experts", AT(shared_experts), 0, 64 }, { "moe_inter_dim", AT(inter), 1, 1 << 16 },
     { "n_expert_groups", AT(groups), 1, 1024 }, { "n_limited_groups", AT(limited_groups), 1, 1024 },
+    { "q_lora_rank", AT(q_latent), 0, 1 << 16 }, { "kv_lora_rank", AT(latent), 2, 1 << 16 },
+    { "qk_nope_head_dim", AT(nope), 0, 1024 }, { "qk_rope_head_dim", AT(rope), 2, 1024 }, { "v_head_dim", AT(value), 1, 1024 },
+    { "d_state", AT(state), 1, 4096 }, { "headdim", AT(state_head), 1, 4096 }, { "d_conv", AT(conv), 2, 16 },
+    { "expand", AT(expand), 1, 16 },
     { "previous_frames", AT(previous), 0, ZT_MAX_PREVIOUS },
     { "chunk_frames", AT(chunk_frames), 1, 64 },
     { "window_frames", AT(window_frames), 1, 1024 }, { "sink_frames", AT(sink_frames), 0, 1024 },
@@ -149,6 +153,29 @@ static bool read_trained(reader *r, const char *key)
     return strcmp(key, "trained_windows") == 0
                ? read_list(r, key, 1, 1024, c->trained_window, ZT_MAX_TRAINED, &c->n_trained_windows)
                : read_list(r, key, 1, 16, c->trained_top_k, ZT_MAX_TRAINED, &c->n_trained_top_k);
+}
+
+static bool read_block_types(reader *r)
+{
+    static const char *const names[] = { [ZT_BLOCK_PLAIN] = "plain", [ZT_BLOCK_MLA] = "mla", [ZT_BLOCK_MAMBA] = "mamba2" };
+    char name[16];
+    zt_config *const c = r->c;
+    c->n_kinds = 0;
+    if (!zt_json_enter(&r->j, '['))
+        return false;
+    while (zt_json_item(&r->j)) {
+        if (c->n_kinds == ZT_MAX_KINDS)
+            return refuse(r, "block_types", "has more than 16 entries");
+        if (!zt_json_string(&r->j, name, sizeof(name)))
+            return false;
+        int kind = 0;
+        while (kind < (int)ZT_LEN(names) && strcmp(name, names[kind]) != 0)
+            kind++;
+        if (kind == (int)ZT_LEN(names))
+            return refuse(r, "block_types", "holds an unknown type");
+        c->kind[c->n_kinds++] = kind;
+    }
+    return !r->j.error;
 }
 
 static bool read_rope_grid(reader *r)
@@ -343,6 +370,8 @@ static bool read_other(reader *r, const char *key, bool *known)
         return read_controls(r);
     if (strcmp(key, "patch_size") == 0)
         return read_patch(r);
+    if (strcmp(key, "block_types") == 0)
+        return read_block_types(r);
     if (strcmp(key, "rope_grid") == 0)
         return read_rope_grid(r);
     if (strcmp(key, "decoder") == 0)
@@ -424,6 +453,20 @@ static bool check_openings(reader *r)
     return true;
 }
 
+static bool check_blocks(reader *r)
+{
+    const zt_config *const c = r->c;
+    for (int i = 0; i < c->n_kinds; i++) {
+        if (c->kind[i] == ZT_BLOCK_MLA && (!c->latent || !c->rope || !c->value || c->rope % 2 || c->latent % 2 || c->q_latent % 2))
+            return refuse(r, "block_types", "names mla, which needs even kv_lora_rank, qk_rope_head_dim and v_head_dim");
+        if (c->kind[i] == ZT_BLOCK_MAMBA && (c->expand * c->dim) % c->state_head)
+            return refuse(r, "headdim", "does not divide expand times dim");
+        if (c->kind[i] == ZT_BLOCK_MAMBA && c->recache_frames)
+            return refuse(r, "recache_frames", "cannot be had with mamba2 blocks: their past is not kept");
+    }
+    return true;
+}
+
 static bool check(reader *r)
 {
     zt_config *const c = r->c;
@@ -464,13 +507,13 @@ static bool check(reader *r)
         return refuse(r, "weights", "must be a plain file name");
     if (!c->first_frame_steps)
         c->first_frame_steps = c->steps;
-    return check_experts(r) && check_text(r);
+    return check_blocks(r) && check_experts(r) && check_text(r);
 }
 
 int zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *label)
 {
     *c = (zt_config){ .freq_dim = 256, .eps = 1e-6f, .route_scale = 1, .window_frames = 21, .text_len = 512,
-                      .shift = 5, .steps = 4, .fps = 16, .sampler = ZT_RENOISE, .hash = zt_hash(0, text, bytes) };
+                      .shift = 5, .state = 128, .state_head = 64, .conv = 4, .expand = 2, .steps = 4, .fps = 16, .sampler = ZT_RENOISE, .hash = zt_hash(0, text, bytes) };
     reader r = { .label = label, .c = c };
     char key[256];
     zt_json_init(&r.j, text, bytes);

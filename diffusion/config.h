@@ -14,10 +14,11 @@ extern "C" {
 
 enum {
     ZT_MAX_PREVIOUS = 4, ZT_MAX_TOKENS = 1024, ZT_MAX_WORDS = 8192, ZT_MAX_GROUPS = 16, ZT_WORD_BYTES = 48,
-    ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20, ZT_MAX_RECACHED = 21,
+    ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20, ZT_MAX_RECACHED = 21, ZT_MAX_KINDS = 16,
 };
 
 enum zt_sampler { ZT_EULER, ZT_RENOISE };
+enum zt_block_kind { ZT_BLOCK_PLAIN, ZT_BLOCK_MLA, ZT_BLOCK_MAMBA };        // what mixes the frames of a stream
 
 typedef struct zt_word {
     char text[ZT_WORD_BYTES];
@@ -50,6 +51,9 @@ typedef struct zt_config {
     float eps;                  // (1e-6)
     int   ffn_dim;              // dense; else experts
     int   experts, top_k, shared_experts, inter, groups, limited_groups;
+    int   n_kinds, kind[ZT_MAX_KINDS];          // block_types, in turn over the blocks; 0: all plain
+    int   q_latent, latent, nope, rope, value;  // of latent attention
+    int   state, state_head, conv, expand;      // of Mamba-2 (128, 64, 4, 2)
     bool  softmax;              // score_func
     float route_scale;          // (1)
     int   previous;             // latents before, joined to the input

@@ -19,6 +19,7 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
 {
     const zt_config *const c = t->c;
     const size_t d = (size_t)c->dim, hidden = c->experts ? 0 : (size_t)c->ffn_dim;
+    const size_t rope = (size_t)t->past_rope;
     const struct {
         void  *to;              // of some pointer's type
         size_t floats;
@@ -26,6 +27,7 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
         { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
         { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim },
         { &k->moved, c->previous_shifts ? M * 4 * (size_t)c->out_dim : 0 }, { &k->angle, M * (d / (size_t)c->heads) },
+        { &k->past, t->others ? zt_dit_past_work(t, M) : 0 }, { &k->past_angle, M * rope },
         { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
         { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d },
         { &k->modulation, S * 6 * d },
@@ -56,6 +58,8 @@ int zt_dit_reserve(zt_dit *t, int M, int S)
         return -ENOMEM;
     carve(t, &k, k.memory, (size_t)k.M, (size_t)k.S);
     zt_device_free(t->d, t->work.memory);
+    k.expanded = t->work.expanded;
+    k.expanded_bytes = t->work.expanded_bytes;
     t->work = k;
     return 0;
 }
@@ -78,9 +82,11 @@ static void turn(float *angle, double x)
     angle[1] = (float)s;
 }
 
-void zt_dit_angles(const zt_dit *t, int64_t frame, int rows, int columns, float *angle)
+// Angles of nt pairs of time and ns each of rows and columns.
+static void angles(const zt_dit *t, const double *time, const double *space, int nt, int ns, int64_t frame, int rows,
+                   int columns, float *angle)
 {
-    const int pairs = t->n_time + 2 * t->n_space, nt = t->n_time, ns = t->n_space;
+    const int pairs = nt + 2 * ns;
     const double row_step = t->c->rope_rows ? (double)t->c->rope_rows / rows : 1;
     const double column_step = t->c->rope_columns ? (double)t->c->rope_columns / columns : 1;
     const size_t bytes = 2 * sizeof(float);
@@ -90,18 +96,23 @@ void zt_dit_angles(const zt_dit *t, int64_t frame, int rows, int columns, float 
         float *const above = a - (size_t)columns * (size_t)pairs * 2;
         // what is the same as for the token to the left or above is copied
         for (int i = 0; i < nt && m == 0; i++)
-            turn(a + 2 * i, (double)frame * t->rope_time[i]);
+            turn(a + 2 * i, (double)frame * time[i]);
         if (m > 0)
             memcpy(a, left, (size_t)nt * bytes);
         for (int i = 0; i < ns && x == 0; i++)
-            turn(a + 2 * (nt + i), y * row_step * t->rope_space[i]);
+            turn(a + 2 * (nt + i), y * row_step * space[i]);
         if (x > 0)
             memcpy(a + 2 * nt, left + 2 * nt, (size_t)ns * bytes);
         for (int i = 0; i < ns && y == 0; i++)
-            turn(a + 2 * (nt + ns + i), x * column_step * t->rope_space[i]);
+            turn(a + 2 * (nt + ns + i), x * column_step * space[i]);
         if (y > 0)
             memcpy(a + 2 * (nt + ns), above + 2 * (nt + ns), (size_t)ns * bytes);
     }
+}
+
+void zt_dit_angles(const zt_dit *t, int64_t frame, int rows, int columns, float *angle)
+{
+    angles(t, t->rope_time, t->rope_space, t->n_time, t->n_space, frame, rows, columns, angle);
 }
 
 static zt_tensor rows_of(float *p, int rows, int columns)
@@ -152,6 +163,10 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
     if (c->previous_shifts)
         moved_in(t, s, f->latent[1], in);
     zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
+    const int past = t->past_rope, ns = past / 6, nt = past / 2 - 2 * ns;
+    if (past)
+        angles(t, t->past_time, t->past_space, nt, ns, s->first + i, s->h / 2, s->w / 2,
+               k->past_angle + (size_t)m * (size_t)past);
     for (int j = 0; j < T; j++)
         k->row[m + j] = row;
 }
@@ -208,7 +223,9 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
         M += s[i].frames * tokens(&s[i]);
         S += s[i].frames;
     }
-    const int err = zt_dit_reserve(t, M, S);
+    int err = zt_dit_reserve(t, M, S);
+    for (int i = 0; i < n && !err; i++)
+        err = zt_dit_reserve_past(t, s[i].slots, tokens(&s[i]));
     if (err < 0)
         return err;
 
@@ -237,14 +254,14 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
 }
 
 // q and k normed and turned, k and v into the cache
-static void append(zt_dit *t, const zt_block *b, int layer)
+static void append(zt_dit *t, const zt_block *b)
 {
     const int d = t->c->dim, D = d / t->c->heads;
     const zt_tensor all = rows_of(t->work.qkv, t->M, 3 * d);
     for (int i = 0, m = 0; i < t->segments; i++) {
         const zt_segment *const s = &t->segment[i];
         for (int j = 0; j < s->frames; j++, m += tokens(s))
-            t->qkv_append(t->d, &s->kv[layer], s->frame[j].slot, zt_tensor_rows(all, m, tokens(s)), b->norm_q,
+            t->qkv_append(t->d, &s->kv[b->at], s->frame[j].slot, zt_tensor_rows(all, m, tokens(s)), b->norm_q,
                           b->norm_k, t->work.angle + m * D, t->c->eps);
     }
 }
@@ -258,7 +275,7 @@ static int spans(const zt_dit *t, zt_span *span, int layer, bool text, int M)
         const zt_segment *const s = &t->segment[i];
         const int rows = s->frames * tokens(s);
         span[n++] = text ? (zt_span){ m, rows, &s->text[layer], &first, 1, s->text_bias }
-                         : (zt_span){ m, rows, &s->kv[layer], s->slot, s->slots, NULL };
+                         : (zt_span){ m, rows, &s->kv[t->block[layer].at], s->slot, s->slots, NULL };
         m += rows;
     }
     return n;
@@ -319,14 +336,19 @@ static void run_block(zt_dit *t, int layer)
     k->modulation(t->d, zt_tensor_4d(t->work.modulation, ZT_F32, 1, t->S, 6, d), rows_of(t->work.e0, t->S, 6 * d),
                   b->modulation, 1u << 1 | 1u << 4);
     k->layer_norm(t->d, y, x, mod + d, mod, 6 * d, t->work.row, eps);
-    k->linear(t->d, qkv, y, &b->qkv, &(zt_epilogue){ 0 });
-    append(t, b, layer);
+    if (b->kind == ZT_BLOCK_PLAIN) {
+        k->linear(t->d, qkv, y, &b->qkv, &(zt_epilogue){ 0 });
+        append(t, b);
+    }
 
     // Of the last block a commit needs no more than keys and values.
     const int live = layer == t->c->layers - 1 ? t->live : M;
+    if (b->kind != ZT_BLOCK_PLAIN)
+        zt_dit_run_past(t, b, live);
     if (live == 0)
         return;
-    self_attention(t, b, layer, live);
+    if (b->kind == ZT_BLOCK_PLAIN)
+        self_attention(t, b, layer, live);
     cross_attention(t, b, layer, live);
     feed_forward(t, b, live);
 }

@@ -2,6 +2,8 @@
 // The transformer, for any member of the family: what it holds, and one pass of it over packed segments.
 #pragma once
 
+#include "diffusion/block_mamba.h"
+#include "diffusion/block_mla.h"
 #include "diffusion/config.h"
 #include "diffusion/load.h"
 
@@ -10,8 +12,12 @@ extern "C" {
 #endif
 
 typedef struct zt_block {
+    enum zt_block_kind kind;                        // of what mixes the frames
+    int          at;                                // which of its sort: plain blocks share kv, the others past
     const float *modulation;                        // [6][d]: shift, scale, gate of attention, then of the feed-forward
-    zt_matrix    qkv, o;
+    zt_matrix    qkv, o;                            // plain
+    zt_mla       mla;                               // or latent attention
+    zt_mamba     mamba;                             // or a state
     const float *norm_q, *norm_k;                   // [d]
     const float *norm3_scale, *norm3_shift;         // [d]
     zt_matrix    cross_q, cross_kv, cross_o;
@@ -41,14 +47,15 @@ typedef struct zt_segment {
     zt_frame_in *frame;                             // [frames]
     int          frames, h, w;                      // h, w of the latent, even
     int64_t      first;                             // number of the first frame
-    const zt_kv *kv, *text;                         // [layers]; text in slot 0
+    const zt_kv *kv, *text;                         // [plain blocks], [layers]; text in slot 0
+    float *const *past;                             // [other blocks], each of zt_dit_past_floats()
     const float *text_bias;                         // of its keys; NULL: none
     int         *slot;                              // attended, in this order; own frames included
     int          slots;
     bool         commit;                            // keys and values are all that is wanted
 } zt_segment;
 
-enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 1) };
+enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 1), ZT_MAX_SLOTS = 1024 + 64 };
 
 // Buffers of a pass over M tokens of S frames; one allocation.
 typedef struct zt_work {
@@ -58,6 +65,9 @@ typedef struct zt_work {
     float   *in, *x, *y, *qkv, *hidden, *out;       // [M][4 in], [M][d], [M][d], [M][3d], [M][ffn], [M][4 out]
     float   *moved;                                 // [M][4 out]: a latent moved by a pixel
     float   *angle;                                 // [M][D/2][2]
+    float   *past, *past_angle;                     // of blocks that are not plain; [M][rope / 2][2]
+    void    *expanded;                              // keys and values of one layer; apart from memory
+    size_t   expanded_bytes;
     int32_t *row;                                   // [M]: frame of the token
     float   *wave, *control, *e, *e_silu, *mlp, *e0, *modulation;      // [S][...]
 } zt_work;
@@ -75,8 +85,10 @@ typedef struct zt_dit {
     const float *position;                          // [rope_rows * rope_columns][d]; NULL: none
     zt_block    *block;
     int          text_dim;                          // width of the rows that text takes
+    int          plain, others;                     // blocks of each sort
+    int          past_rope;                         // width of latent attention's rotated part; 0: none
     int          n_time, n_space;                   // rotary pairs
-    double      *freq, *rope_time, *rope_space;     // frequencies; one allocation
+    double      *freq, *rope_time, *rope_space, *past_time, *past_space;       // frequencies; one allocation
 
     zt_work      work;
     float       *text_work;                         // [text_rows][4d]: prompts may change while a pass is in work
@@ -97,6 +109,13 @@ void zt_dit_finish(zt_dit *t);
 // nothing has changed). Bytes of such a pass.
 int     zt_dit_reserve(zt_dit *t, int M, int S);
 int64_t zt_dit_work_bytes(const zt_dit *t, int M, int S);
+
+// What the blocks that are not plain need: floats of one state, kept as long as the stream; of a pass over M tokens; room to
+// expand `slots` slots of `valid` tokens (0 or -ENOMEM). Runs such a block on work.y, adds to the first `live` rows of work.x.
+size_t zt_dit_past_floats(const zt_dit *t, int layer, int slots, int tokens);
+size_t zt_dit_past_work(const zt_dit *t, size_t M);
+int    zt_dit_reserve_past(zt_dit *t, int slots, int valid);
+void   zt_dit_run_past(zt_dit *t, const zt_block *b, int live);
 
 // A pass: begin (copies the segments, not what they point to), blocks [from, to) in order, end.
 int  zt_dit_begin(zt_dit *t, const zt_segment *s, int n);

@@ -19,6 +19,7 @@ static const char *name_of(char out[128], int layer, const char *rest)
 
 static int block_vectors(zt_loader *l, zt_block *b, int layer, int d)
 {
+    const size_t skip = b->kind == ZT_BLOCK_PLAIN ? 0 : 2;      // the others bring their own norms
     const struct {
         const char   *name;
         const float **to;
@@ -29,24 +30,37 @@ static int block_vectors(zt_loader *l, zt_block *b, int layer, int d)
     };
     char name[128];
     int err = zt_load_floats(l, &b->modulation, name_of(name, layer, "modulation"), 3, (const int64_t[]){ 1, 6, d });
-    for (size_t i = 0; i < ZT_LEN(list) && !err; i++)
+    for (size_t i = skip; i < ZT_LEN(list) && !err; i++)
         err = zt_load_vector(l, list[i].to, name_of(name, layer, list[i].name), d);
     return err;
 }
 
-static int block_attention(zt_loader *l, zt_block *b, int layer, int d)
+// What mixes the frames.
+static int block_past(zt_loader *l, zt_block *b, int layer, const zt_config *c)
 {
     char q[128], k[128], v[128], name[128];
+    const int d = c->dim;
+    if (b->kind == ZT_BLOCK_MLA) {
+        const zt_mla_shape shape = { d, c->heads, c->q_latent, c->latent, c->nope, c->rope, c->value, c->eps };
+        return zt_mla_load(l, &b->mla, &shape, name_of(name, layer, "self_attn."));
+    }
+    if (b->kind == ZT_BLOCK_MAMBA) {
+        const zt_mamba_shape shape = { d, c->expand * d, c->state_head, c->state, c->conv, 1e-5f };
+        return zt_mamba_load(l, &b->mamba, &shape, name_of(name, layer, "self_attn."));
+    }
     const zt_part self[3] = {
         { .name = name_of(q, layer, "self_attn.q"), .rows = d, .bias = true },
         { .name = name_of(k, layer, "self_attn.k"), .rows = d, .row0 = d, .bias = true },
         { .name = name_of(v, layer, "self_attn.v"), .rows = d, .row0 = 2 * d, .bias = true },
     };
-    int err = zt_load_matrix(l, &b->qkv, l->block, 3 * d, d, d, self, 3);
-    if (!err)
-        err = zt_load_linear(l, &b->o, l->block, d, d, name_of(name, layer, "self_attn.o"));
-    if (!err)
-        err = zt_load_linear(l, &b->cross_q, l->block, d, d, name_of(name, layer, "cross_attn.q"));
+    const int err = zt_load_matrix(l, &b->qkv, l->block, 3 * d, d, d, self, 3);
+    return err ? err : zt_load_linear(l, &b->o, l->block, d, d, name_of(name, layer, "self_attn.o"));
+}
+
+static int block_text(zt_loader *l, zt_block *b, int layer, int d)
+{
+    char k[128], v[128], name[128];
+    int err = zt_load_linear(l, &b->cross_q, l->block, d, d, name_of(name, layer, "cross_attn.q"));
     const zt_part cross[2] = {
         { .name = name_of(k, layer, "cross_attn.k"), .rows = d, .bias = true },
         { .name = name_of(v, layer, "cross_attn.v"), .rows = d, .row0 = d, .bias = true },
@@ -105,7 +119,9 @@ static int block_load(zt_loader *l, zt_block *b, int layer, const zt_config *c)
     char name[128];
     int err = block_vectors(l, b, layer, c->dim);
     if (!err)
-        err = block_attention(l, b, layer, c->dim);
+        err = block_past(l, b, layer, c);
+    if (!err)
+        err = block_text(l, b, layer, c->dim);
     if (!err && c->experts)
         return zt_load_moe(l, &b->moe, &b->expert, c, name_of(name, layer, "ffn."));
     if (!err)
@@ -181,7 +197,8 @@ static int tables(zt_dit *t)
     const int pairs = t->c->dim / t->c->heads / 2, half = t->c->freq_dim / 2;
     t->n_space = pairs * 2 / 6;
     t->n_time = pairs - 2 * t->n_space;
-    t->freq = calloc((size_t)(half + t->n_time + t->n_space), sizeof(double));
+    const int past_space = t->past_rope / 6, past_time = t->past_rope / 2 - 2 * past_space;
+    t->freq = calloc((size_t)(half + t->n_time + t->n_space + past_time + past_space), sizeof(double));
     if (!t->freq)
         return -ENOMEM;
     t->rope_time = t->freq + half;
@@ -189,6 +206,10 @@ static int tables(zt_dit *t)
     zt_frequencies(t->freq, half);
     zt_frequencies(t->rope_time, t->n_time);
     zt_frequencies(t->rope_space, t->n_space);
+    t->past_time = t->rope_space + t->n_space;
+    t->past_space = t->past_time + past_time;
+    zt_frequencies(t->past_time, past_time);
+    zt_frequencies(t->past_space, past_space);
     return 0;
 }
 
@@ -206,8 +227,13 @@ int zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum 
     t->block = calloc((size_t)c->layers, sizeof(*t->block));
     if (!t->block)
         return -ENOMEM;
-    for (int i = 0; i < c->layers && !err; i++)
-        err = block_load(l, &t->block[i], i, c);
+    for (int i = 0; i < c->layers && !err; i++) {
+        zt_block *const b = &t->block[i];
+        b->kind = c->n_kinds ? (enum zt_block_kind)c->kind[i % c->n_kinds] : ZT_BLOCK_PLAIN;
+        b->at = b->kind == ZT_BLOCK_PLAIN ? t->plain++ : t->others++;
+        t->past_rope = b->kind == ZT_BLOCK_MLA ? c->rope : t->past_rope;
+        err = block_load(l, b, i, c);
+    }
     return err ? err : tables(t);
 }
 
@@ -219,6 +245,7 @@ void zt_dit_finish(zt_dit *t)
     free(t->freq);
     if (t->d) {
         zt_device_free(t->d, t->work.memory);
+        zt_device_free(t->d, t->work.expanded);
         zt_device_free(t->d, t->text_work);
     }
     *t = (zt_dit){ 0 };

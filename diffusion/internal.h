@@ -50,7 +50,9 @@ struct zt_state {
     zt_model       *m;
     int             w, h, lw, lh;       // picture, latent
     uint64_t        seed, begun;
-    zt_cache        cache;
+    zt_cache        cache;              // of the plain blocks
+    float         **past;               // of the others
+    void           *past_memory;
     struct zt_text  text[2];            // of the latest frame, and of the one before when the prompt changed
     void           *decoder;            // its state
 

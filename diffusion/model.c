@@ -293,6 +293,7 @@ void zt_model_close(zt_model **m)
     if (!*m)
         return;
     zt_device_free((*m)->d, (*m)->slice.work.memory);
+    zt_device_free((*m)->d, (*m)->slice.work.expanded);
     zt_dit_finish(&(*m)->dit);
     zt_decoder_close(&(*m)->decoder);
     zt_text_close(&(*m)->text);

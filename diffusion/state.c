@@ -45,6 +45,34 @@ static size_t latent_bytes(const zt_model *m, int w, int h)
     return (size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) * sizeof(float);
 }
 
+// What the blocks that are not plain keep.
+static size_t past_floats(const zt_model *m, int tokens)
+{
+    size_t n = 0;
+    for (int i = 0; i < m->c.layers; i++)
+        n += zt_dit_past_floats(&m->dit, i, m->c.window_frames + m->c.chunk_frames, tokens);
+    return n;
+}
+
+static int allocate_past(zt_state *s, int tokens)
+{
+    const zt_model *const m = s->m;
+    if (m->dit.others == 0)
+        return 0;
+    float *p = zt_device_alloc(m->d, past_floats(m, tokens) * sizeof(float));
+    s->past = calloc((size_t)m->dit.others, sizeof(*s->past));
+    s->past_memory = p;
+    if (!p || !s->past)
+        return -ENOMEM;
+    for (int i = 0; i < m->c.layers; i++) {
+        if (m->dit.block[i].kind == ZT_BLOCK_PLAIN)
+            continue;
+        s->past[m->dit.block[i].at] = p;
+        p += zt_dit_past_floats(&m->dit, i, s->cache.slots, tokens);
+    }
+    return 0;
+}
+
 int64_t zt_state_bytes(const zt_model *m, int w, int h)
 {
     const zt_config *const c = &m->c;
@@ -52,7 +80,8 @@ int64_t zt_state_bytes(const zt_model *m, int w, int h)
     const zt_kv own = kv_shape(m, m->dit.cache_type, lw / 2 * (lh / 2));
     const zt_kv text = kv_shape(m, m->dit.text_type, m->max_text + 1);
     return (int64_t)sizeof(zt_state)
-         + zt_cache_bytes(c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames)
+         + zt_cache_bytes(ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames, c->chunk_frames)
+         + (int64_t)(past_floats(m, lw / 2 * (lh / 2)) * sizeof(float))
          + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + m->decoder.kind->state_bytes(&m->decoder, lh, lw)
          + (int64_t)latent_bytes(m, w, h);
 }
@@ -96,7 +125,10 @@ static int allocate(zt_state *s)
     const zt_config *const c = &m->c;
     const int T = s->lw / 2 * (s->lh / 2);
     const zt_kv own = kv_shape(m, m->dit.cache_type, T);
-    int err = zt_cache_init(&s->cache, m->d, c->layers, &own, c->sink_frames, c->window_frames, c->chunk_frames);
+    int err = zt_cache_init(&s->cache, m->d, ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames,
+                            c->chunk_frames);
+    if (!err)
+        err = allocate_past(s, T);
     if (!err)
         err = allocate_text(s);
     const size_t segments = (size_t)ZT_MAX(recached(c), 1) + 1;
@@ -155,6 +187,8 @@ void zt_state_destroy(zt_state **state)
         return;
     zt_device *const d = s->m->d;
     zt_cache_finish(&s->cache, d);
+    zt_device_free(d, s->past_memory);
+    free(s->past);
     for (int i = 0; i < 2; i++) {
         zt_cache_finish(&s->text[i].cache, d);
         free(s->text[i].id);
@@ -259,7 +293,7 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
         look_back(s, &in[j], number);
     }
     const int slots = zt_cache_window(&s->cache, number * F + F - 1, window, slot);
-    return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv,
+    return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv, .past = s->past,
                          .text = s->text[f->text].cache.kv,
                          .text_bias = s->text[f->text].biased ? s->text[f->text].bias : NULL, .slot = slot, .slots = slots, .commit = !job };
 }

@@ -17,7 +17,7 @@
 enum { F = 3, WINDOW = 9, SINK = 3, RECACHE = 6, CHUNKS = 6, STEPS = 2, SWITCH = 4, ALL = 64 };
 
 static const char *make_model;
-static char *folder;
+static char *folder, *compressed;
 
 // A stream without ring or merged passes: one slot for every frame there will be.
 struct plain {
@@ -185,6 +185,51 @@ static void a_new_prompt_reaches_the_window(void **state)
     zt_device_close(&d);
 }
 
+// Blocks that compress the past: commits merged into the next pass, commits alone, and passes that are thrown away give the
+// same frames; and what came before counts.
+static void compressed_pasts_are_kept_by_commits_alone(void **state)
+{
+    static const enum zt_precision precisions[] = { ZT_PRECISION_F32, ZT_PRECISION_BF16, ZT_PRECISION_INT8 };
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        zt_device *d = NULL;
+        zt_model *m = NULL;
+        zt_state *s[4] = { NULL };
+        assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 1 + i % 2 }), 0);
+        assert_int_equal(zt_model_open(&m, d, compressed, precisions[i]), 0);
+        assert_int_equal(m->dit.plain, 1);
+        assert_int_equal(m->dit.others, 2);
+        for (int j = 0; j < 4; j++)
+            assert_int_equal(zt_state_create(&s[j], m, 0, 0, j < 3 ? 4 : 5), 0);
+        for (int k = 0; k < CHUNKS; k++) {              // past the window of three chunks
+            for (int j = 0; j < 4; j++)
+                state_chunk(m, s[j], j != 1);
+            const zt_job again = { s[2], ZT_DENOISE, 500, 250 };        // an estimate that nobody keeps
+            float *const x = zt_state_x0(s[2]).data;
+            const size_t bytes = (size_t)zt_state_x0(s[2]).step[0] * F * sizeof(float);
+            float *const copy = malloc(bytes);
+            memcpy(copy, x, bytes);
+            assert_int_equal(zt_model_pass(m, &again, 1, 0, m->c.layers), 0);
+            assert_memory_not_equal(copy, zt_state_x0(s[2]).data, bytes);
+            zt_state_put(s[2], copy);
+            free(copy);
+            assert_memory_equal(zt_state_x0(s[0]).data, zt_state_x0(s[1]).data, bytes);
+            assert_memory_equal(zt_state_x0(s[0]).data, zt_state_x0(s[2]).data, bytes);
+        }
+        // another past, the same noise: the last chunk of stream 3 differs when its past is that of another seed
+        s[3]->seed = 4;
+        state_chunk(m, s[0], true);
+        state_chunk(m, s[3], true);
+        assert_memory_not_equal(zt_state_x0(s[0]).data, zt_state_x0(s[3]).data,
+                                (size_t)zt_state_x0(s[0]).step[0] * sizeof(float));
+        assert_int_equal(zt_device_sync(d), 0);
+        for (int j = 0; j < 4; j++)
+            zt_state_destroy(&s[j]);
+        zt_model_close(&m);
+        zt_device_close(&d);
+    }
+}
+
 static void a_chunk_becomes_as_many_pictures(void **state)
 {
     zt_device *d = NULL;
@@ -211,6 +256,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_equals_plain_passes_on_a_whole_cache),
         cmocka_unit_test(a_new_prompt_reaches_the_window),
+        cmocka_unit_test(compressed_pasts_are_kept_by_commits_alone),
         cmocka_unit_test(a_chunk_becomes_as_many_pictures),
     };
     char flags[160];
@@ -218,7 +264,11 @@ int main(int argc, char **argv)
     snprintf(flags, sizeof(flags), "--quant f32 --sampler renoise --chunk %d --window %d --sink %d --recache %d", F, WINDOW, SINK,
              RECACHE);
     folder = small_model(make_model, flags);
+    snprintf(flags, sizeof(flags), "--quant f32 --sampler renoise --chunk %d --window %d --layers 3 --blocks mla,mamba2,plain", F,
+             WINDOW);
+    compressed = small_model(make_model, flags);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     small_model_remove(folder);
+    small_model_remove(compressed);
     return failed;
 }

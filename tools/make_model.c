@@ -2,7 +2,8 @@
 // Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
 //
 // make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32] [--kv float|int8]
-//            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT
+//            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--blocks plain,mla,mamba2]
+//            [--sampler euler|renoise] [--words FILE] [--seed N] OUT
 // --chunk of more than one frame leaves out the previous latents, as the Wan family does.
 // Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of
 // experts.
@@ -26,7 +27,7 @@ struct shape {
     int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache;
     unsigned long long seed;
     enum zt_type type;          // of the matrices: ZT_F32, ZT_BF16, ZT_I8
-    const char *sampler, *kv, *words, *out;
+    const char *sampler, *kv, *words, *blocks, *out;
 };
 
 struct list {
@@ -122,9 +123,49 @@ static void expert(struct list *l, const struct shape *s, int64_t inter, const c
     matrix(l, s->type, s->dim, inter, name, ".w2");
 }
 
+// Sizes of the blocks that compress the past.
+enum { Q_LATENT = 24, LATENT = 32, NOPE = 16, ROPE = 12, VALUE = 16, STATE = 16, STATE_HEAD = 16, TAPS = 4 };
+
+// Type of a block: 'a' (mamba2), 'l' (mla) or 'p', by the second or third letter of its name in the list.
+static char type_of(const struct shape *s, int layer)
+{
+    const char *at = s->blocks;
+    for (int i = 0; at && i < layer; i++) {
+        at = strchr(at, ',');
+        at = at ? at + 1 : s->blocks;
+    }
+    return !at || strncmp(at, "plain", 5) == 0 ? 'p' : strncmp(at, "mla", 3) == 0 ? 'l' : 'a';
+}
+
+static void mla(struct list *l, const struct shape *s, const char *name)
+{
+    const int64_t d = s->dim, H = s->heads, q = Q_LATENT, c = LATENT;
+    matrix(l, s->type, q, d, name, "wq_a");
+    add(l, ZT_F32, 1, 0.1, 1, &q, "%sq_norm.weight", name);
+    matrix(l, s->type, H * (NOPE + ROPE), q, name, "wq_b");
+    matrix(l, s->type, LATENT + ROPE, d, name, "wkv_a");
+    add(l, ZT_F32, 1, 0.1, 1, &c, "%skv_norm.weight", name);
+    matrix(l, s->type, H * (NOPE + VALUE), c, name, "wkv_b");
+    matrix(l, s->type, d, H * VALUE, name, "wo");
+}
+
+static void mamba(struct list *l, const struct shape *s, const char *name)
+{
+    const int64_t d = s->dim, inner = 2 * d, heads = inner / STATE_HEAD, channels = inner + 2 * STATE;
+    matrix(l, s->type, inner + channels + heads, d, name, "in_proj");
+    add(l, ZT_F32, 0, 0.5, 3, (const int64_t[]){ channels, 1, TAPS }, "%sconv1d.weight", name);
+    add(l, ZT_F32, 0, 0.1, 1, &channels, "%sconv1d.bias", name);
+    add(l, ZT_F32, -1, 0.5, 1, &heads, "%sdt_bias", name);
+    add(l, ZT_F32, 0, 0.5, 1, &heads, "%sA_log", name);
+    add(l, ZT_F32, 1, 0.1, 1, &heads, "%sD", name);
+    add(l, ZT_F32, 1, 0.1, 1, &inner, "%snorm.weight", name);
+    matrix(l, s->type, d, inner, name, "out_proj");
+}
+
 static void block(struct list *l, const struct shape *s, int layer)
 {
     static const char *const attention[] = { "self_attn", "cross_attn" };
+    const char type = type_of(s, layer);
     char name[64];
     const int64_t d = s->dim;
     add(l, ZT_F32, 0, 0.3, 3, (const int64_t[]){ 1, 6, d }, "blocks.%d.modulation", layer);
@@ -132,6 +173,10 @@ static void block(struct list *l, const struct shape *s, int layer)
     add(l, ZT_F32, 0, 0.1, 1, &d, "blocks.%d.norm3.bias", layer);
     for (int i = 0; i < 2; i++) {
         snprintf(name, sizeof(name), "blocks.%d.%s.", layer, attention[i]);
+        if (i == 0 && type != 'p') {
+            (type == 'l' ? mla : mamba)(l, s, name);
+            continue;
+        }
         for (const char *part = "qkvo"; *part; part++)
             linear(l, s->type, d, d, name, (const char[]){ *part, 0 });
         add(l, ZT_F32, 1, 0.1, 1, &d, "%snorm_q.weight", name);
@@ -251,6 +296,12 @@ static int write_config(const struct shape *s)
                 s->experts, ZT_MIN(2, s->experts), s->inter);
     else
         fprintf(f, "  \"ffn_dim\": %d,\n", s->ffn);
+    for (const char *at = s->blocks; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        fprintf(f, "%s\"%.*s\"", at == s->blocks ? "  \"block_types\": [" : ", ", (int)strcspn(at, ","), at);
+    if (s->blocks)
+        fprintf(f, "], \"q_lora_rank\": %d, \"kv_lora_rank\": %d, \"qk_nope_head_dim\": %d, \"qk_rope_head_dim\": %d,\n"
+                "  \"v_head_dim\": %d, \"d_state\": %d, \"headdim\": %d, \"d_conv\": %d, \"expand\": 2,\n",
+                Q_LATENT, LATENT, NOPE, ROPE, VALUE, STATE, STATE_HEAD, TAPS);
     fprintf(f, "  \"chunk_frames\": %d, \"window_frames\": %d, \"sink_frames\": %d, \"recache_frames\": %d,\n"
             "  \"controls\": [\"yaw\", \"pitch\", \"speed\", \"climb\"],\n"
             "  \"kv\": \"%s\", \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
@@ -343,6 +394,8 @@ static int parse(struct shape *s, int argc, char **argv)
             return refuse("--quant is int8, bf16 or f32");
         if (strcmp(a, "--sampler") == 0)
             s->sampler = value;
+        else if (strcmp(a, "--blocks") == 0)
+            s->blocks = value;
         else if (strcmp(a, "--words") == 0)
             s->words = value;
         else if (strcmp(a, "--kv") == 0)
