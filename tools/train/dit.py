@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
-    "previous_frames": 2, "previous_shifts": True, "residual": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
+    "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
 }
 
@@ -81,6 +81,14 @@ def shifts(z):
     return torch.cat([wide[..., 1 + a:1 + a + h, 1 + b:1 + b + w] for a in (-1, 1) for b in (-1, 1)], -3)
 
 
+def warped(z, move):
+    """Latents [N, c, h, w] moved: the copy at (y, x) is z at (y + move[1], x + move[0]), bicubic (a = -0.75), edges repeated. move [N, 2, h, w]."""
+    h, w = z.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(h, dtype=torch.float32), torch.arange(w, dtype=torch.float32), indexing="ij")
+    at = torch.stack([(x + move[:, 0]) * (2 / (w - 1)) - 1, (y + move[:, 1]) * (2 / (h - 1)) - 1], -1)
+    return F.grid_sample(z, at, mode="bicubic", padding_mode="border", align_corners=True)
+
+
 def compile_pieces():
     """Fuses the element-wise formulas above where this PyTorch can (2.x with a C++ compiler); about a sixth faster."""
     if hasattr(torch, "compile") and not hasattr(swiglu, "_torchdynamo_orig_callable"):
@@ -88,6 +96,7 @@ def compile_pieces():
             globals()[f.__name__] = torch.compile(f, dynamic=True if f is swiglu else None)
 
 
+REACH = 5.0     # the head learns movement in units of this many latent pixels, so that it learns it faster; files hold pixels
 ROOM = 64       # experts' rows are padded to multiples: few shapes, so that the matrix library makes each kernel once
 
 
@@ -313,7 +322,8 @@ class Flyover(nn.Module):
         self.words = Words(c["n_tokens"], c["text_dim"])
         self.text_embedding = two_layers(c["text_dim"], d, nn.GELU(approximate="tanh"))
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["num_layers"]))
-        self.head = Head(d, 4 * c["out_dim"], c["eps"])
+        self.head = Head(d, 4 * (c["out_dim"] + (2 if c.get("warp") else 0)), c["eps"])
+        self.moved, self.reach = None, REACH
         nn.init.zeros_(self.head.head.weight)
         nn.init.zeros_(self.head.head.bias)
         for b in self.blocks:
@@ -362,10 +372,14 @@ class Flyover(nn.Module):
         for i, b in enumerate(self.blocks):
             y = b(y, e0, rope, text, missing, window, top_k or c["n_activated_experts"], caches and caches[i])
         v = self.head(y, e).float()                                                        # [B, F, C, T, (q r c)]
-        v = v.unflatten(-1, (2, 2, c["out_dim"])).unflatten(3, (rows, cols))               # [.., r, c, q, r', ch]
+        v = v.unflatten(-1, (2, 2, -1)).unflatten(3, (rows, cols))                         # [.., r, c, q, r', ch]
         v = v.permute(0, 1, 2, 7, 3, 5, 4, 6).flatten(6, 7).flatten(4, 5)
+        last = torch.nan_to_num(previous[:, :, :, 0])
+        if c.get("warp"):
+            v, move = v.split([c["out_dim"], 2], 3)
+            last = self.moved = warped(last.flatten(0, 2), self.reach * move.flatten(0, 2)).view_as(last)
         if c.get("residual"):
-            v = (x - torch.nan_to_num(previous[:, :, :, 0]) - v) / t.clamp(min=0.05)[..., None, None, None]
+            v = (x - last - v) / t.clamp(min=0.05)[..., None, None, None]
         return v
 
 

@@ -8,8 +8,8 @@ import torch
 
 import data
 import tensors
-from ae import Decoder, Encoder
-from dit import Flyover
+from ae import LATENT, Decoder, Encoder
+from dit import REACH, Flyover
 from sampling import Stream
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -31,6 +31,16 @@ def split_experts(state):
             out[f"{stem}.shared_experts.{SHARED[leaf]}.weight"] = t
         elif leaf not in ("load", "last"):
             out[name] = t
+    return out
+
+
+def pixels(state, reach):
+    """The head's movements in latent pixels."""
+    out = dict(state)
+    for name in ("head.head.weight", "head.head.bias"):
+        rows = out[name].clone().unflatten(0, (4, -1))
+        rows[:, LATENT:] *= reach
+        out[name] = rows.flatten(0, 1)
     return out
 
 
@@ -56,7 +66,7 @@ def quantised(name, t):
 def pack(state, decoder, openings):
     """Names and types of the weight file."""
     out = {}
-    for name, t in split_experts(state).items():
+    for name, t in split_experts(pixels(state, REACH)).items():
         if quantised(name, t):
             out[name], out[name + "_scale"] = tensors.quantise(t)
         else:
@@ -67,7 +77,7 @@ def pack(state, decoder, openings):
 
 
 def config_of(config):
-    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "position_embedding", "n_routed_experts",
+    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "warp", "position_embedding", "n_routed_experts",
             "n_activated_experts", "n_shared_experts", "moe_inter_dim")
     with open(os.path.join(HERE, "words.json")) as f:
         words = json.load(f)
@@ -93,6 +103,7 @@ def load(folder):
     model = Flyover(dict(config, n_controls=len(config["controls"]), n_tokens=len(config["text"]["tokens"]),
                          text_dim=config["text"]["text_dim"]))
     model.load_state_dict(join_experts(state, model))
+    model.reach = 1.0
     model.openings = state.get("openings")
     decoder = Decoder(config["decoder"]["channels"])
     decoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("decoder.")})
