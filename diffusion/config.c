@@ -358,6 +358,8 @@ static bool read_other(reader *r, const char *key, bool *known)
         return zt_json_bool(&r->j, &c->position_embedding);
     if (strcmp(key, "residual") == 0)
         return zt_json_bool(&r->j, &c->residual);
+    if (strcmp(key, "warp") == 0)
+        return zt_json_bool(&r->j, &c->warp);
     if (strcmp(key, "step_embed") == 0)
         return zt_json_bool(&r->j, &c->step_embed);
     if (strcmp(key, "name") == 0)
@@ -489,6 +491,8 @@ static bool check(reader *r)
         return refuse(r, "position_embedding", "needs rope_grid");
     if (c->residual && !c->previous)
         return refuse(r, "residual", "needs previous_frames");
+    if (c->warp && !c->residual)
+        return refuse(r, "warp", "needs residual");
     if (c->previous && c->in_dim != (1 + c->previous + (c->previous_shifts ? 4 : 0)) * c->out_dim + c->previous)
         return refuse(r, "in_dim", "does not fit out_dim and previous_frames");
     if (!c->previous && c->in_dim != c->out_dim)

@@ -59,6 +59,7 @@ typedef struct zt_config {
     int   previous;             // latents before, joined to the input
     bool  previous_shifts;      // and the last one moved by a pixel each way
     bool  residual;             // the head gives x0 less the last latent
+    bool  warp;                 // which it moves first
     bool  position_embedding;   // a learnt vector per place of the rope grid
     int   chunk_frames;         // (3, as the Wan family has it; 1 with previous latents)
     int   window_frames;        // (21), sink and own frames included

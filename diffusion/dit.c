@@ -25,8 +25,10 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
         size_t floats;
     } list[] = {
         { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
-        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)c->out_dim },
-        { &k->moved, c->previous_shifts ? M * 4 * (size_t)c->out_dim : 0 }, { &k->angle, M * (d / (size_t)c->heads) },
+        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)zt_dit_head_channels(c) },
+        { &k->planes, c->warp ? M * 4 * (size_t)zt_dit_head_channels(c) : 0 },
+        { &k->moved, c->previous_shifts || c->warp ? M * 4 * (size_t)c->out_dim : 0 },
+        { &k->angle, M * (d / (size_t)c->heads) },
         { &k->past, t->others ? zt_dit_past_work(t, M) : 0 }, { &k->past_angle, M * rope },
         { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
         { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d },
@@ -360,25 +362,50 @@ void zt_dit_blocks(zt_dit *t, int from, int to)
         run_block(t, i);
 }
 
-// v = (x - previous - r) / sigma in place of r, the head's output in f->v; sigma is at least 0.05.
-static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_in *f)
+static zt_tensor planes(const void *data, int C, const zt_segment *s)
+{
+    return zt_tensor_4d((void *)data, ZT_F32, 1, C, s->h, s->w);
+}
+
+// f->v = (x - last - r) / sigma of the head's output [C or C + 2][h][w]: r, then how `last`, the latent before, is moved;
+// sigma is at least 0.05.
+static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_in *f, const float *head)
 {
     const zt_kernels *const k = &t->d->k;
     const float a = 1 / ZT_MAX(f->t / 1000, 0.05f);
     const int C = t->c->out_dim;
-    const zt_tensor v = zt_tensor_4d(f->v, ZT_F32, 1, C, s->h, s->w);
-    k->combine(t->d, v, 1, v, 1, zt_tensor_4d((void *)f->latent[1], ZT_F32, 1, C, s->h, s->w));
-    k->combine(t->d, v, a, zt_tensor_4d((void *)f->latent[0], ZT_F32, 1, C, s->h, s->w), -a, v);
+    const zt_tensor v = planes(f->v, C, s);
+    zt_tensor last = planes(f->latent[1], C, s);
+    if (t->c->warp) {
+        const zt_tensor moved = planes(t->work.moved, C, s);
+        k->warp(t->d, moved, last, planes(head + C * s->h * s->w, 2, s));
+        last = moved;
+    }
+    k->combine(t->d, v, 1, planes(head, C, s), 1, last);
+    k->combine(t->d, v, a, planes(f->latent[0], C, s), -a, v);
+}
+
+int zt_dit_head_channels(const zt_config *c)
+{
+    return c->out_dim + (c->warp ? 2 : 0);
+}
+
+static void frame_out(zt_dit *t, const zt_segment *s, const zt_frame_in *f, zt_tensor out)
+{
+    float *const head = t->c->warp ? t->work.planes : f->v;
+    t->d->k.unpatchify(t->d, planes(head, zt_dit_head_channels(t->c), s), out);
+    if (t->c->residual)
+        velocity_of_residual(t, s, f, head);
 }
 
 void zt_dit_end(zt_dit *t)
 {
     const zt_kernels *const k = &t->d->k;
-    const int M = t->live, d = t->c->dim, C = t->c->out_dim;
+    const int M = t->live, d = t->c->dim;
     t->running = false;
     if (M == 0)
         return;
-    const zt_tensor y = rows_of(t->work.y, M, d), out = rows_of(t->work.out, M, 4 * C);
+    const zt_tensor y = rows_of(t->work.y, M, d), out = rows_of(t->work.out, M, 4 * zt_dit_head_channels(t->c));
     const float *const mod = t->work.modulation;
     k->modulation(t->d, zt_tensor_4d(t->work.modulation, ZT_F32, 1, t->S, 2, d), rows_of(t->work.e, t->S, d),
                   t->head_modulation, 1u << 1);
@@ -386,12 +413,8 @@ void zt_dit_end(zt_dit *t)
     k->linear(t->d, out, y, &t->head, &(zt_epilogue){ 0 });
     for (int i = 0, m = 0; m < M; i++) {
         const zt_segment *const s = &t->segment[i];
-        for (int j = 0; j < s->frames; j++, m += tokens(s)) {
-            k->unpatchify(t->d, zt_tensor_4d(s->frame[j].v, ZT_F32, 1, C, s->h, s->w),
-                          zt_tensor_rows(out, m, tokens(s)));
-            if (t->c->residual)
-                velocity_of_residual(t, s, &s->frame[j]);
-        }
+        for (int j = 0; j < s->frames; j++, m += tokens(s))
+            frame_out(t, s, &s->frame[j], zt_tensor_rows(out, m, tokens(s)));
     }
 }
 

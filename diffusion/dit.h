@@ -63,7 +63,8 @@ typedef struct zt_work {
     int64_t  bytes;
     int      M, S;
     float   *in, *x, *y, *qkv, *hidden, *out;       // [M][4 in], [M][d], [M][d], [M][3d], [M][ffn], [M][4 out]
-    float   *moved;                                 // [M][4 out]: a latent moved by a pixel
+    float   *moved;                                 // [M][4 out]: a latent moved by a pixel, or warped
+    float   *planes;                                // [M][4 head channels]: the head's, unpatchified; with warp only
     float   *angle;                                 // [M][D/2][2]
     float   *past, *past_angle;                     // of blocks that are not plain; [M][rope / 2][2]
     void    *expanded;                              // keys and values of one layer; apart from memory
@@ -104,6 +105,9 @@ typedef struct zt_dit {
 int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type,
                  enum zt_type text_type);
 void zt_dit_finish(zt_dit *t);
+
+// Of a latent pixel: out_dim, and two of its movement when the last latent is warped.
+int zt_dit_head_channels(const zt_config *c);
 
 // Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then
 // nothing has changed). Bytes of such a pass.

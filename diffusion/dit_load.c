@@ -182,7 +182,7 @@ static int outside_load(zt_dit *t, zt_loader *l)
     if (!err)
         err = zt_load_floats(l, &t->head_modulation, "head.modulation", 3, (const int64_t[]){ 1, 2, d });
     if (!err)
-        err = zt_load_linear(l, &t->head, l->other, 4 * c->out_dim, d, "head.head");
+        err = zt_load_linear(l, &t->head, l->other, 4 * zt_dit_head_channels(c), d, "head.head");
     return err;
 }
 

@@ -30,6 +30,7 @@ extern "C" {
     X(combine)         \
     X(patchify)        \
     X(unpatchify)      \
+    X(warp)            \
     X(modulation)      \
     X(history)
 
@@ -202,6 +203,11 @@ typedef void zt_patchify_fn(struct zt_device *d, zt_tensor out, zt_tensor x, int
 
 // out[c][2i+q][2j+r] = x[m][(q*2 + r)*C + c].  x f32 [1, 1, M, 4*C], out f32 [1, C, h, w] dense
 typedef void zt_unpatchify_fn(struct zt_device *d, zt_tensor out, zt_tensor x);
+
+// out[c][y][x] = in[c] at (y + move[1][y][x], x + move[0][y][x]), by bicubic convolution (Keys 1981, a = -0.75) over the
+// 4x4 pixels around; beyond the edge is the edge's pixel.  out, in f32 [1, C, h, w] dense, move f32 [1, 2, h, w] dense;
+// out is not in
+typedef void zt_warp_fn(struct zt_device *d, zt_tensor out, zt_tensor in, zt_tensor move);
 
 // out[s][i][c] = table[i][c] + e[s][i*C + c] (+ 1 for the rows i whose bit is set in `ones`)
 //   e f32 [1, 1, S, n*C]; table f32 [n][C]; out f32 [1, S, n, C] dense.  e may be [1, 1, S, C]: then e[s][c] serves

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cases of combine, patchify and unpatchify.
+// Cases of combine, patchify, unpatchify and warp.
 #include "tests/checkkernel.h"
 
 #include "base/base.h"
@@ -47,6 +47,19 @@ static void unpatchify(ck *c, int C, int h, int w)
     ck_end(c);
 }
 
+static void warp(ck *c, int C, int h, int w)
+{
+    if (!ck_begin(c, warp, "%dx%dx%d", C, h, w))
+        return;
+    const zt_tensor x = ck_input(c, ZT_F32, 1, C, h, w, 0), move = ck_input(c, ZT_F32, 1, 2, h, w, 0);
+    const ck_buf out = ck_output(c, ZT_F32, 1, C, h, w, 0);
+    ck_ready(c);
+    c->ref.warp(c->one, out.ref, x, move);
+    c->now.warp(c->dev, out.now, x, move);
+    ck_compare(c, &out, 32 * CK_U2);        // 16 products of two weights, their sum
+    ck_end(c);
+}
+
 void check_sample(ck *c)
 {
     static const int sizes[][3] = { { 1, 2, 2 }, { 3, 4, 6 }, { 16, 10, 18 }, { 16, 18, 32 }, { 5, 2, 34 } };
@@ -55,6 +68,7 @@ void check_sample(ck *c)
         combine(c, C, h, w);
         patchify(c, C, h, w, (int)i, 4 * (C + (int)i) + (int)i % 2 * 4);
         unpatchify(c, C, h, w);
+        warp(c, C, h, w);
     }
     combine(c, 1, 1, 1);
     combine(c, 7, 1, 31);

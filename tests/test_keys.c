@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The keys previous_shifts, residual, position_embedding and openings against doc/formats.md written out in double.
+// The keys previous_shifts, residual, warp, position_embedding and openings against doc/formats.md written out in double.
 //
 // The blocks of a random model are made to add nothing, so that a frame is its patches, the places, one norm and the
 // head: what the keys change, and little else.
@@ -22,7 +22,7 @@ enum { C = 16, DIM = 64, R = 9, COLUMNS = 16, W = 96, H = 64, MOST = C * (W / 8)
 static const char *make_model;
 
 typedef struct keys {
-    bool shifts, residual, position, openings;
+    bool shifts, residual, position, openings, warp;
 } keys;
 
 // ---- the model
@@ -66,6 +66,11 @@ static int in_channels(const keys *k)
     return 3 * C + 2 + (k->shifts ? 4 * C : 0);
 }
 
+static int out_channels(const keys *k)
+{
+    return C + (k->warp ? 2 : 0);
+}
+
 static void rewrite_weights(const char *path, const keys *k)
 {
     zt_weights *file = NULL;
@@ -73,19 +78,21 @@ static void rewrite_weights(const char *path, const keys *k)
     assert_int_equal(zt_weights_open(&file, path), 0);
     for (int i = 0; i < zt_weights_count(file); i++) {
         const zt_weight *const w = zt_weights_at(file, i);
-        assert_true(t.n < (int)ZT_LEN(t.w) - 4);
+        assert_true(t.n < (int)ZT_LEN(t.w) - 6);
         if (silenced(w->name))
             add_tensor(&t, w->name, w->rank, w->shape, 0, 0);
-        else if (strcmp(w->name, "patch_embedding.weight") != 0)
+        else if (strcmp(w->name, "patch_embedding.weight") != 0 && !starts(w->name, "head.head."))
             t.w[t.n++] = *w;
     }
     add_tensor(&t, "patch_embedding.weight", 5, (const int64_t[]){ DIM, in_channels(k), 1, 2, 2 }, 1, 0.05);
     add_tensor(&t, "position_embedding.weight", 2, (const int64_t[]){ R * COLUMNS, DIM }, 2, 1);
+    add_tensor(&t, "head.head.weight", 2, (const int64_t[]){ 4 * out_channels(k), DIM }, 4, 0.1);
+    add_tensor(&t, "head.head.bias", 1, (const int64_t[]){ 4 * out_channels(k) }, 5, 0.1);
     add_tensor(&t, "openings", 4, (const int64_t[]){ OPENINGS, C, H / 8, W / 8 }, 3, 1);
     assert_int_equal(zt_weights_write(path, t.w, t.n), 0);
     zt_weights_close(&file);
     for (int i = 0; i < t.n; i++)
-        if (silenced(t.w[i].name) || i >= t.n - 3)
+        if (silenced(t.w[i].name) || i >= t.n - 5)
             free((void *)t.w[i].data);
 }
 
@@ -102,7 +109,7 @@ static void rewrite_config(const char *path, const keys *k)
     f = fopen(path, "w");
     assert_non_null(f);
     fprintf(f, "%.*s", (int)(in_dim - text), text);
-    fprintf(f, "%s%s%s%s", k->shifts ? "\"previous_shifts\": true, " : "", k->residual ? "\"residual\": true, " : "",
+    fprintf(f, "%s%s%s%s%s", k->warp ? "\"warp\": true, " : "", k->shifts ? "\"previous_shifts\": true, " : "", k->residual ? "\"residual\": true, " : "",
             k->position ? "\"position_embedding\": true, " : "", k->openings ? "\"openings\": [3, 10, 13], " : "");
     fprintf(f, "\"in_dim\": %d%s", in_channels(k), in_dim + strlen("\"in_dim\": 50"));
     assert_int_equal(fclose(f), 0);
@@ -191,7 +198,7 @@ static void token_in(const reference *r, int i, int j, double *out)
     }
 }
 
-// The head's output of a token: [2][2][C].
+// The head's output of a token: [2][2][out_channels].
 static void token_out(const reference *r, const double *token, double *out)
 {
     double mean = 0, square = 0, y[DIM];
@@ -202,23 +209,53 @@ static void token_out(const reference *r, const double *token, double *out)
     for (int d = 0; d < DIM; d++)
         y[d] = (token[d] - mean) / sqrt(square + 1e-6) * (1 + r->modulation[DIM + d] + r->e[d]) + r->modulation[d]
              + r->e[d];
-    for (int n = 0; n < 4 * C; n++) {
+    for (int n = 0; n < 4 * out_channels(&r->k); n++) {
         out[n] = r->head_bias[n];
         for (int d = 0; d < DIM; d++)
             out[n] += r->head[n * DIM + d] * y[d];
     }
 }
 
+// Cubic convolution, the two polynomials as Keys gives them.
+static double cubic(double u)
+{
+    const double a = -0.75, s = fabs(u);
+    return s < 1 ? (a + 2) * s * s * s - (a + 3) * s * s + 1 : s < 2 ? a * s * s * s - 5 * a * s * s + 8 * a * s - 4 * a : 0;
+}
+
+// Channel c of latent k-1 between its pixels.
+static double between(const reference *r, int c, double y, double x)
+{
+    double sum = 0;
+    for (int i = (int)floor(y) - 1; i <= (int)floor(y) + 2; i++)
+        for (int j = (int)floor(x) - 1; j <= (int)floor(x) + 2; j++)
+            sum += cubic(y - i) * cubic(x - j)
+                 * at(r, r->before[0], c, i < 0 ? 0 : i >= r->h ? r->h - 1 : i, j < 0 ? 0 : j >= r->w ? r->w - 1 : j);
+    return sum;
+}
+
+// Velocity of element n of a token's output at latent pixel (y, x).
+static double velocity(const reference *r, const double *out, int n, int y, int x, double sigma)
+{
+    const int wide = out_channels(&r->k), c = n % wide;
+    const double *const pixel = out + n - c;
+    const double last = r->k.warp ? between(r, c, y + pixel[C + 1], x + pixel[C]) : at(r, r->before[0], c, y, x);
+    return r->k.residual ? (r->x[(c * r->h + y) * r->w + x] - last - out[n]) / fmax(sigma, 0.05) : out[n];
+}
+
 static void reference_step(reference *r, double sigma, double next)
 {
-    double token[DIM], out[4 * C], moved[MOST];
+    const int wide = out_channels(&r->k);
+    double token[DIM], out[4 * (C + 2)], moved[MOST];
     for (int m = 0; m < r->h / 2 * (r->w / 2); m++) {
         const int i = m / (r->w / 2), j = m % (r->w / 2);
         token_in(r, i, j, token);
         token_out(r, token, out);
-        for (int n = 0; n < 4 * C; n++) {
-            const int o = (n % C * r->h + 2 * i + n / C / 2) * r->w + 2 * j + n / C % 2;
-            const double v = r->k.residual ? (r->x[o] - r->before[0][o] - out[n]) / fmax(sigma, 0.05) : out[n];
+        for (int n = 0; n < 4 * wide; n++) {
+            const int y = 2 * i + n / wide / 2, x = 2 * j + n / wide % 2, o = (n % wide * r->h + y) * r->w + x;
+            if (n % wide >= C)
+                continue;
+            const double v = velocity(r, out, n, y, x, sigma);
             r->x0[o] = r->x[o] - sigma * v;
             moved[o] = r->x[o] + (next - sigma) * v;
         }
@@ -312,7 +349,7 @@ static void keys_do_what_the_page_of_formats_says(void **state)
 {
     static const keys all[] = {
         { 0 }, { .shifts = true }, { .residual = true }, { .position = true }, { .openings = true },
-        { true, true, true, true },
+        { .residual = true, .warp = true }, { true, true, true, true, true },
     };
     for (size_t i = 0; i < ZT_LEN(all); i++) {
         check_keys(&all[i], "c");
