@@ -85,6 +85,8 @@ int64_t zt_stream_skipped(zt_stream *s);                // frames pushed that we
 // A client that has read nothing for 10 s is disconnected; no client ever delays another.
 int  zt_rtsp_server_open(zt_rtsp_server **out, const char *host, int port);
 void zt_rtsp_server_close(zt_rtsp_server **s);          // after its streams are closed; takes NULL inside
+// From here on only those who know it are served (digest). Before the first stream.
+void zt_rtsp_server_password(zt_rtsp_server *s, const char *user, const char *password);
 int  zt_rtsp_server_port(const zt_rtsp_server *s);      // the one bound
 
 #ifdef __cplusplus

@@ -68,6 +68,7 @@ void zt_transport_close(zt_transport **t);  // takes NULL inside
 // What zt_rtsp_server_… are when gst-rtsp-server is built in.
 int  zt_rtsp_gst_open(zt_rtsp_server **out, const char *host, int port);
 void zt_rtsp_gst_close(zt_rtsp_server **s);
+void zt_rtsp_gst_password(zt_rtsp_server *s, const char *user, const char *password);
 int  zt_rtsp_gst_port(const zt_rtsp_server *s);
 
 #ifdef __cplusplus

@@ -20,6 +20,7 @@
 #define WAITING     8               // access units before a blocked pipeline is fed no more
 #define STALLED     (10 * ZT_S)     // a client that takes nothing for so long is disconnected
 #define CLEANUP     5               // s between looks for sessions that timed out
+#define ROLE        "viewer"        // of everybody who knows the password
 #define CLOSE_WAIT  (2 * ZT_S)      // for clients to go when the server closes
 
 struct zt_rtsp_server {
@@ -328,6 +329,17 @@ void zt_rtsp_gst_close(zt_rtsp_server **out)
     *out = NULL;
 }
 
+void zt_rtsp_gst_password(zt_rtsp_server *s, const char *user, const char *password)
+{
+    GstRTSPAuth *auth = gst_rtsp_auth_new();
+    GstRTSPToken *token = gst_rtsp_token_new(GST_RTSP_TOKEN_MEDIA_FACTORY_ROLE, G_TYPE_STRING, ROLE, NULL);
+    gst_rtsp_auth_set_supported_methods(auth, GST_RTSP_AUTH_DIGEST);
+    gst_rtsp_auth_add_digest(auth, user, password, token);
+    gst_rtsp_server_set_auth(s->gst, auth);
+    gst_rtsp_token_unref(token);
+    g_object_unref(auth);
+}
+
 int zt_rtsp_gst_port(const zt_rtsp_server *s)
 {
     return gst_rtsp_server_get_bound_port(s->gst);
@@ -348,6 +360,8 @@ static int add_mount(rtsp *t)
     gst_rtsp_media_factory_set_shared(f, TRUE);
     gst_rtsp_media_factory_set_latency(f, 0);
     gst_rtsp_media_factory_set_protocols(f, GST_RTSP_LOWER_TRANS_UDP | GST_RTSP_LOWER_TRANS_TCP);
+    gst_rtsp_media_factory_add_role(f, ROLE, GST_RTSP_PERM_MEDIA_FACTORY_ACCESS, G_TYPE_BOOLEAN, TRUE,
+                                    GST_RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, G_TYPE_BOOLEAN, TRUE, NULL);
     g_signal_connect_data(f, "media-configure", G_CALLBACK(on_media), mount_ref(t->m), mount_unref_closure, 0);
     gst_rtsp_mount_points_add_factory(t->server->mounts, t->path, f);   // takes f
     return 0;

@@ -115,3 +115,10 @@ int zt_rtsp_server_port(const zt_rtsp_server *s)
     return 0;
 #endif
 }
+
+void zt_rtsp_server_password(zt_rtsp_server *s, const char *user, const char *password)
+{
+#if HAVE_RTSP
+    zt_rtsp_gst_password(s, user, password);
+#endif
+}

@@ -12,7 +12,7 @@
 #include "stream/transport.h"
 #include "stream/whep_internal.h"
 
-#define GATHER     (5 * ZT_S)       // a STUN or TURN server that does not answer is not waited for any longer
+#define GATHER     (8 * ZT_S)       // a STUN or TURN server that does not answer is not waited for any longer
 #define CLOSE_WAIT (5 * ZT_S)
 
 zt_viewer *zt_viewer_ref(zt_viewer *v)
@@ -343,6 +343,7 @@ int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
     s->clock = gst_system_clock_obtain();
     s->base = gst_clock_get_time(s->clock);
     s->mount = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)zt_mount_unref);
+    zt_peer_warm_up(s);
     *out = s;
     return 0;
 }

@@ -499,3 +499,36 @@ void zt_peer_end(zt_viewer *v)
     else
         end(e);
 }
+
+// ---- the first
+
+static gpointer warm_up(gpointer cookie)
+{
+    zt_whep_server *s = cookie;
+    GstElement *pipe = gst_pipeline_new(NULL), *rtc = gst_element_factory_make("webrtcbin", NULL);
+    GstElement *pay = gst_element_factory_make("rtph264pay", NULL);
+    GObject *channel = NULL;
+    gst_bin_add_many(GST_BIN(pipe), pay, rtc, NULL);
+    gst_element_set_state(pipe, GST_STATE_PAUSED);
+    g_signal_emit_by_name(rtc, "create-data-channel", "warm", NULL, &channel);
+    GstPromise *offer = gst_promise_new();
+    g_signal_emit_by_name(rtc, "create-offer", NULL, offer);
+    gst_promise_wait(offer);
+    gst_promise_unref(offer);
+    gst_element_set_state(pipe, GST_STATE_NULL);
+    stop_sctp(pipe);
+    g_clear_object(&channel);
+    gst_object_unref(pipe);
+    g_atomic_int_add(&s->reaping, -1);
+    return NULL;
+}
+
+void zt_peer_warm_up(zt_whep_server *s)
+{
+    g_atomic_int_inc(&s->reaping);
+    GThread *t = g_thread_try_new("zt-warm-up", warm_up, s, NULL);
+    if (t)
+        g_thread_unref(t);
+    else
+        g_atomic_int_add(&s->reaping, -1);
+}

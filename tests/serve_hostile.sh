@@ -11,7 +11,7 @@ complain() { printf 'FAIL: %s\n' "$1"; failed=1; }
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 printf '# who may\ncontrol sesame-open\nview only-looking\n' > "$work/tokens"
 trap 'kill -9 $server $private ${watcher:-} 2> /dev/null; rm -rf "$work"' EXIT
-start() { "$serve" -m "$model" --rtsp off --listen 127.0.0.1:0 --test-pattern "${@:2}" 2> "$1" & }
+start() { "$serve" -m "$model" --rtsp 127.0.0.1:0 --listen 127.0.0.1:0 --test-pattern "${@:2}" 2> "$1" & }
 address() {
     for _ in $(seq 1200); do grep -q serving "$1" && break; sleep 0.05; done
     grep -o 'http://[^ ]*' "$1" | head -n 1
@@ -100,6 +100,13 @@ expect 200 'who may control' -H "$(bearer sesame-open)" -X PATCH "${json[@]}" -d
 expect 401 'an offer needs one' -X POST "${sdp[@]}" -d 'v=0' "${secret}whep/live"
 expect 204 'OPTIONS needs none' -X OPTIONS -H 'Origin: https://friend.example' "${secret}whep/live"
 grep -qi '^access-control-allow-origin: https://friend.example' "$work/head" || complain 'no Access-Control-Allow-Origin'
+
+if command -v ffprobe > /dev/null; then
+    rtsp=$(grep -o 'rtsp://[^ ]*' "$work/private" | head -n 1)
+    ffprobe -v error -rtsp_transport tcp "$rtsp" 2> "$work/body" && complain 'RTSP without the token'
+    grep -q 401 "$work/body" || complain "RTSP without the token: $(cat "$work/body")"
+    timeout 30 ffprobe -v error -rtsp_transport tcp "rtsp://zoetrope:only-looking@${rtsp#rtsp://}" || complain 'RTSP with the token'
+fi
 
 # connections that say nothing are closed; half of the others are still served
 holders=()

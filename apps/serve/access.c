@@ -56,6 +56,14 @@ int zt_access_load(zt_access *a, const char *path)
     return code;
 }
 
+const char *zt_access_view_token(const zt_access *a)
+{
+    for (int i = 0; i < a->tokens; i++)
+        if (a->token[i].may == ZT_MAY_VIEW)
+            return a->token[i].text;
+    return a->tokens ? a->token[0].text : NULL;
+}
+
 // As long for a wrong token as for the right one: every byte is looked at.
 static bool same(const char token[ZT_TOKEN_BYTES], const char *text)
 {

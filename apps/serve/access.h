@@ -27,6 +27,8 @@ typedef struct zt_access {
 bool zt_is_loopback(const char *host);          // an address or "localhost", without brackets
 // Lines "control TOKEN" and "view TOKEN"; # begins a comment. 0, or an exit code: 66 or 65 (said with the line).
 int  zt_access_load(zt_access *a, const char *path);
+// The token that is RTSP's password: the first that may only view, else the first. NULL: there is none.
+const char *zt_access_view_token(const zt_access *a);
 // What a request may that carries this Authorization header (or NULL). Takes the same time for every wrong token.
 enum zt_may zt_access_token(const zt_access *a, const char *authorization);
 // A page elsewhere may point a name of its own at our address: only our own names are answered. NULL: no header.

@@ -149,7 +149,12 @@ static int open_rtsp(zt_serve *s, const address *rtsp)
 {
     if (rtsp->port < 0)
         return 0;
-    return zt_rtsp_server_open(&s->studio.rtsp, rtsp->host, rtsp->port) < 0 ? ZT_EXIT_UNAVAILABLE : 0;
+    if (zt_rtsp_server_open(&s->studio.rtsp, rtsp->host, rtsp->port) < 0)
+        return ZT_EXIT_UNAVAILABLE;
+    const char *token = zt_access_view_token(&s->access);
+    if (token)
+        zt_rtsp_server_password(s->studio.rtsp, "zoetrope", token);
+    return 0;
 }
 
 // Where it is not there the page shows pictures instead. *server: one list entry per word.
