@@ -22,10 +22,19 @@ static zt_entry *find(zt_serve *s, const char *id)
     return NULL;
 }
 
+// Admission keeps what was promised to others: `live` alone takes what it can get.
+static bool is_promised(const zt_serve *s, const zt_entry *e)
+{
+    bool others = e->ttl > 0;
+    for (int i = 1; i < ZT_SHOWS; i++)
+        others = others || s->entry[i].show;
+    return others && !s->no_admission;
+}
+
 static int begin(zt_serve *s, zt_entry *e, zt_refused *refused)
 {
     e->touched = zt_now();
-    const int err = zt_show_begin(e->show, s->no_admission ? NULL : refused);
+    const int err = zt_show_begin(e->show, is_promised(s, e) ? refused : NULL);
     if (!err && e->ttl)
         zt_show_lease(e->show, e->touched + e->ttl);
     if (err < 0 || e->reported)
@@ -190,6 +199,8 @@ static int look_after_one(zt_serve *s, zt_entry *e)
 {
     const int64_t now = zt_now();
     const int err = zt_show_failed(e->show);
+    if (err == -ETIME && !e->ttl && !s->budget_ms)
+        return 0;                   // this machine is busy just now: zt_serve_look_after() ends it, who waits begins it anew
     if (err && !e->ttl)
         return exit_code(err);
     if (zt_show_viewers(e->show) > 0) {
@@ -224,7 +235,8 @@ int zt_serve_look_after(zt_serve *s)
     memcpy(dying, s->dying, sizeof(dying));
     memset(s->dying, 0, sizeof(s->dying));
     zt_entry *live = &s->entry[0];
-    if (live->show && zt_now() - live->touched > LINGER && zt_show_runs(live->show)) {
+    const bool unwatched = live->show && zt_now() - live->touched > LINGER;
+    if (live->show && (unwatched || zt_show_failed(live->show)) && zt_show_runs(live->show)) {
         idle = zt_show_ref(live->show);
         zt_metrics m;
         zt_show_metrics(live->show, &m);
