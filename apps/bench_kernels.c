@@ -298,10 +298,11 @@ static void bench_conv(kernels *k, enum zt_type type, int h, int width, int C, i
     char shape[64];
     if (!wanted(k, "conv", type) || !begin(k, &w))
         return;
-    w.x = rows(k, type, 1, h, width, C), w.out = rows(k, type, 1, h, width, N);
+    const enum zt_type io = type == ZT_F32 ? ZT_F32 : ZT_BF16;
+    w.x = rows(k, io, 1, h, width, C), w.out = rows(k, io, 1, h, width, N);
     w.conv = (zt_conv){ .w = matrix(k, type, N, 9 * C), .act = ZT_ACT_RELU };
     snprintf(shape, sizeof(shape), "%dx%d C%d N%d", width, h, C, N);
-    report(k, "conv", type_name[type], shape, 18.0 * h * width * C * N, "GF/s", limit(k, type),
+    report(k, "conv", type_name[type], shape, 18.0 * h * width * C * N, unit(type), limit(k, type),
            &(zt_side){ .call = call_conv, .cookie = &w }, 1);
 }
 
@@ -374,7 +375,9 @@ int zt_bench_kernels(zt_bench *b)
         bench_attention(&k, types[i], M, WINDOW, 2 * HEADS, 32);
         bench_attention(&k, types[i], 512, 8, 12, 128);
     }
-    for (int i = 2; i < 4; i++) {
+    for (size_t i = 0; i < ZT_LEN(types); i++) {
+        if (types[i] == ZT_I4)
+            continue;
         bench_conv(&k, types[i], 18, 32, 64, 64);
         bench_conv(&k, types[i], 72, 128, 32, 32);
     }

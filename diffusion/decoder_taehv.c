@@ -53,8 +53,8 @@ static int fold(zt_loader *l, zt_taehv *k, int level, const zt_weight *grow, con
     zt_weight_read(grow, grow->elements - (int64_t)G * C * C, (int64_t)G * C * C, g);
     for (int j = 0; j < G && !err; j++) {
         zt_conv *const up = &k->up[level][j];
-        err = zt_load_empty(l, &up->w, k->type, N, K);
         up->up = true;
+        err = zt_load_empty_conv(l, up, k->type, N, C);
         up->act = level == ZT_TAEHV_LEVELS - 1 ? ZT_ACT_RELU : ZT_ACT_NONE;
         for (int n = 0; n < N && !err; n++) {
             zt_weight_read(conv, (int64_t)n * K, K, row);               // [middle][tap]
@@ -66,7 +66,7 @@ static int fold(zt_loader *l, zt_taehv *k, int level, const zt_weight *grow, con
                     to[tap * C + c] = (float)sum;
                 }
             }
-            zt_matrix_pack((void *)up->w.data, k->type, N, K, to, ZT_F32, 1, n, 1);
+            zt_load_conv_row(l, up, n, to);
         }
     }
     free(g);

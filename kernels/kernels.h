@@ -171,15 +171,23 @@ typedef void zt_moe_fn(struct zt_device *d, zt_tensor out, zt_tensor x, const zt
 // 3x3 convolution, zero padding 1, channels last:
 //   in(y, x) = [a(y, x), b(y, x)], read at (y/2, x/2) when up
 //   out = act(conv(in) + bias + residual)
-//   a, b, residual, out   [1, h, w, channels], F32 with F32 weights, BF16 with BF16 weights (I8: not yet); out may be
-//                         F32 with BF16 weights. Rows and pixels may be strided. out is [1, 2h, 2w, N] when up.
+//   a, b, residual, out   [1, h, w, channels], F32 with F32 weights, BF16 with BF16 and I8 weights; out may be
+//                         F32 with those, too. Rows and pixels may be strided. out is [1, 2h, 2w, N] when up.
 //                         b, residual: data NULL for none; residual is of out's shape
-//   w    N = out channels, K = 9 * (Ca + Cb), ordered [ky][kx][channel]
+//   w    N = out channels, K = 9 * (Ca + Cb), ordered [ky][kx][channel]; up: only N, K and type are read
+//   up   output (2 y + p, 2 x + q) = sum over ky, kx in 0..1 of in(y + p - 1 + ky, x + q - 1 + kx) times
+//        phase[2 p + q]: N, K = 4 * (Ca + Cb), ordered [ky][kx][channel]; see zt_conv_phase()
+// I8: inputs are those of a ReLU; with m = the largest of a and b, they are quantised to round_half_even(x * (255 /
+// m)) and
+//   y = act(float(sum) * (m / 255 * scale[n]) + bias[n] + residual), each step rounded to f32; 0 when m < 2^-100.
+//   Sums are exact integers; avx2 rounds them to f32.
 typedef struct zt_conv {
-    zt_matrix   w;
+    zt_matrix   w, phase[4];
     bool        up;         // nearest x2 before the convolution
     enum zt_act act;        // NONE or RELU
 } zt_conv;
+// Weights of output pixel (p, q) of each doubled one: to [2][2][C] from those of a channel, w [3][3][C].
+void zt_conv_phase(float *to, const float *w, int C, int p, int q);
 typedef void zt_conv_fn(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b, zt_tensor residual,
                         const zt_conv *c);
 
@@ -214,8 +222,8 @@ typedef void zt_warp_fn(struct zt_device *d, zt_tensor out, zt_tensor in, zt_ten
 //   every i
 typedef void zt_modulation_fn(struct zt_device *d, zt_tensor out, zt_tensor e, const float *table, unsigned ones);
 
-// One frame joins the two before it, for convolutions over time. f[m] = act(x[m] / max(|x[m]|, 1e-12) sqrt(C) gamma), or x[m]
-// without gamma.
+// One frame joins the two before it, for convolutions over time. f[m] = act(x[m] / max(|x[m]|, 1e-12) sqrt(C) gamma),
+// or x[m] without gamma.
 //   past NULL    out[m] = f[m]
 //   past         out[m] = [f[m], past[m]]; then past[m] becomes the first 2 C of out[m]
 //   x            f32 [1, 1, M, C]; rows may be strided
