@@ -18,6 +18,8 @@ int zt_spiece_here(void)
 
 zt_spiece *zt_spiece_open(const void *bytes, size_t n)
 try {
+    if (!zt_spiece_check(bytes, n))
+        return nullptr;
     zt_spiece *const s = new zt_spiece;
     if (s->p.LoadFromSerializedProto(absl::string_view(static_cast<const char *>(bytes), n)).ok())
         return s;
