@@ -9,17 +9,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cjson/cJSON.h>
+
 #include "apps/exits.h"
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/internal.h"
 #include "diffusion/quantize.h"
 
+// What becomes of a tensor.
+enum how { COPY, FLOATS, SHORT, EIGHT, FOUR, FLOAT8, SCALES, FACTORS };
+
+struct item {
+    enum how     how;
+    zt_quantised from;
+};
+
+// The output, planned before anything is read; tensors are made one row at a time while they are written.
 struct list {
-    zt_weight *w;               // data of those with `made` is owned
-    char     **name;
-    bool      *made;
-    int        n;
+    zt_weight   *w;
+    struct item *item;
+    char       **name;          // of those that the source does not have
+    int          n, room;
+
+    const zt_weights *source;
+    float       *scale, *row;   // of the tensor in work: scales of its rows; a row
+    uint8_t     *factor;
+    int8_t      *values;
+    size_t       rows_room, row_room, factor_room;
+    int64_t      bytes, done;   // of the output
+    bool         show;          // progress on the terminal
+    int          percent;
 };
 
 static bool ends_with(const char *s, const char *end)
@@ -51,32 +71,33 @@ static int find_rows(const zt_weights *w, const zt_weight *t, zt_quantised *q)
     return -EINVAL;
 }
 
-static zt_weight *add(struct list *l, const zt_weight *like, const char *dtype, size_t bytes)
+// NULL dtype: as the source has it.
+static void add(struct list *l, enum how how, const zt_quantised *from, const zt_weight *like, const char *dtype,
+                size_t bytes)
 {
     zt_weight *const w = &l->w[l->n];
     *w = *like;
     if (dtype) {
         w->dtype = dtype;
         w->bytes = bytes;
-        w->data = malloc(ZT_MAX(bytes, (size_t)1));
-        l->made[l->n] = true;
     }
-    l->n++;
-    return w->data ? w : NULL;
+    l->bytes += (int64_t)w->bytes;
+    l->item[l->n++] = (struct item){ how, *from };
 }
 
 // NAME + end, [rows] or [rows][n]
-static void *add_beside(struct list *l, const zt_weight *t, const char *end, const char *dtype, int64_t rows, int64_t n)
+static int add_beside(struct list *l, enum how how, const zt_quantised *m, const char *end, int64_t rows, int64_t n)
 {
+    const zt_weight *const t = m->w;
     char *const name = malloc(strlen(t->name) + strlen(end) + 1);
     if (!name)
-        return NULL;
+        return -ENOMEM;
     strcpy(name, t->name);
     strcat(name, end);
     l->name[l->n] = name;
     const zt_weight like = { .name = name, .rank = n ? 2 : 1, .shape = { rows, n }, .elements = n ? rows * n : rows };
-    zt_weight *const made = add(l, &like, dtype, (size_t)like.elements * (strcmp(dtype, "F32") ? 1 : sizeof(float)));
-    return made ? (void *)made->data : NULL;
+    add(l, how, m, &like, how == SCALES ? "F32" : "U8", (size_t)like.elements * (how == SCALES ? sizeof(float) : 1));
+    return 0;
 }
 
 // Elements of a row
@@ -85,47 +106,20 @@ static int64_t width(const zt_quantised *m)
     return m->w->elements / m->w->shape[0] * (m->factor ? 2 : 1);
 }
 
-static int to_integers(struct list *l, const zt_quantised *m, bool four_bits)
+// Rows of integers or of short floats, with what stands beside them.
+static int add_rows(struct list *l, enum how how, const zt_quantised *m)
 {
-    const int64_t rows = m->w->shape[0], n = width(m), G = (n + ZT_GROUP - 1) / ZT_GROUP;
+    static const char *const dtypes[] = { [SHORT] = "BF16", [EIGHT] = "I8", [FOUR] = "U8", [FLOAT8] = "F8_E4M3" };
+    const int64_t rows = m->w->shape[0], n = width(m), stored = how == FOUR ? n / 2 : n;
     zt_weight like = *m->w;
-    like.shape[like.rank - 1] = four_bits ? n / 2 : n;
-    like.elements = rows * like.shape[like.rank - 1];
-    zt_weight *const q = add(l, &like, four_bits ? "U8" : "I8", (size_t)like.elements);
-    float *const scale = q ? add_beside(l, m->w, "_scale", "F32", rows, 0) : NULL;
-    uint8_t *const factor = scale && four_bits ? add_beside(l, m->w, "_factor", "U8", rows, G) : NULL;
-    float *const row = malloc((size_t)n * sizeof(*row));
-    int8_t *const values = malloc((size_t)n);
-    const bool ok = row && values && scale && (factor || !four_bits);
-    for (int64_t r = 0; ok && r < rows; r++) {
-        zt_quantised_read(m, r, n, row);
-        scale[r] = four_bits ? zt_quantize_row4(row, n, values, factor + r * G) : zt_quantize_row(row, n, values);
-        if (four_bits)
-            zt_pack_row4(values, n, (uint8_t *)q->data + r * (n / 2));
-        else
-            memcpy((int8_t *)q->data + r * n, values, (size_t)n);
-    }
-    free(row);
-    free(values);
-    return ok ? 0 : -ENOMEM;
-}
-
-static int to_bf16(struct list *l, const zt_quantised *m)
-{
-    const int64_t rows = m->w->shape[0], n = width(m);
-    zt_weight like = *m->w;
-    if (m->factor)
-        like.shape[1] = n;
-    like.elements = rows * n;
-    zt_weight *const b = add(l, &like, "BF16", (size_t)like.elements * 2);
-    float *const row = malloc((size_t)n * sizeof(*row));
-    for (int64_t r = 0; b && row && r < rows; r++) {
-        zt_quantised_read(m, r, n, row);
-        for (int64_t i = 0; i < n; i++)
-            ((uint16_t *)b->data)[r * n + i] = zt_f32_to_bf16(row[i]);
-    }
-    free(row);
-    return b && row ? 0 : -ENOMEM;
+    if (m->factor || how == FOUR)
+        like.shape[like.rank - 1] = stored;
+    like.elements = rows * stored;
+    add(l, how, m, &like, dtypes[how], (size_t)like.elements * (how == SHORT ? 2 : 1));
+    int err = how == SHORT ? 0 : add_beside(l, SCALES, m, "_scale", rows, 0);
+    if (!err && how == FOUR)
+        err = add_beside(l, FACTORS, m, "_factor", rows, (n + ZT_GROUP - 1) / ZT_GROUP);
+    return err;
 }
 
 // Routers and modulations stay as they are: the model reads them in f32.
@@ -136,15 +130,16 @@ static bool is_matrix(const zt_weight *t)
 }
 
 // An odd width does not become 4 bits: such a tensor stays as it is.
-static bool becomes_integers(const zt_weight *t, enum zt_type type)
+static bool becomes_integers(const zt_weight *t, enum zt_convert_to to)
 {
-    const enum zt_type stored = type == ZT_I4 ? ZT_U8 : ZT_I8;
-    return type != ZT_BF16 && is_matrix(t) && t->rank == 2 && t->type != stored && zt_quantize_wanted(t->name)
-        && (type == ZT_I8 || t->shape[1] % 2 == 0);
+    const bool already = to == ZT_CONVERT_INT4 ? t->type == ZT_U8 : to == ZT_CONVERT_INT8 ? t->type == ZT_I8
+                                                                  : t->coding == ZT_F8_E4M3;
+    return to != ZT_CONVERT_BF16 && is_matrix(t) && t->rank == 2 && !already && zt_quantize_wanted(t->name)
+        && (to != ZT_CONVERT_INT4 || t->shape[1] % 2 == 0);
 }
 
 // What stands beside a matrix of integers goes with it.
-static bool is_beside(const zt_weights *w, const zt_weight *t, enum zt_type type)
+static bool is_beside(const zt_weights *w, const zt_weight *t, enum zt_convert_to to)
 {
     char name[1024];
     const size_t n = strlen(t->name);
@@ -153,33 +148,136 @@ static bool is_beside(const zt_weights *w, const zt_weight *t, enum zt_type type
             continue;
         snprintf(name, sizeof(name), "%.*s", (int)(n - strlen(*end)), t->name);
         const zt_weight *const of = zt_weights_find(w, name);
-        return of && ((type == ZT_BF16 && is_matrix(of)) || becomes_integers(of, type));
+        return of && ((to == ZT_CONVERT_BF16 && is_matrix(of)) || becomes_integers(of, to));
     }
     return false;
 }
 
-static int convert(struct list *l, const zt_weights *w, enum zt_type type)
+static int plan_one(struct list *l, const zt_weight *t, enum zt_convert_to to)
 {
-    for (int i = 0; i < zt_weights_count(w); i++) {
-        const zt_weight *const t = zt_weights_at(w, i);
-        const bool integers = becomes_integers(t, type);
-        const bool shorter = type == ZT_BF16 && is_matrix(t) && t->type != ZT_BF16 && t->type != ZT_F16;
-        zt_quantised m;
-        int err = 0;
-        if (is_beside(w, t, type))
-            continue;
-        if (integers || shorter)
-            err = find_rows(w, t, &m);
-        if (!err && integers)
-            err = to_integers(l, &m, type == ZT_I4);
-        else if (!err && shorter)
-            err = to_bf16(l, &m);
-        else if (!err)
-            err = add(l, t, NULL, 0) ? 0 : -ENOMEM;
-        if (err < 0)
+    static const enum how hows[] = { [ZT_CONVERT_INT8] = EIGHT, [ZT_CONVERT_INT4] = FOUR, [ZT_CONVERT_FP8] = FLOAT8 };
+    const bool integers = becomes_integers(t, to);
+    const bool shorter = to == ZT_CONVERT_BF16 && is_matrix(t) && (t->coding || (t->type != ZT_BF16 && t->type != ZT_F16));
+    zt_quantised m = { .w = t };
+    const int err = integers || shorter ? find_rows(l->source, t, &m) : 0;
+    if (err)
+        return err;
+    if (integers || shorter)
+        return add_rows(l, integers ? hows[to] : SHORT, &m);
+    // what safetensors cannot hold, or not in this order, becomes F32
+    const bool foreign = (t->coding && t->coding != ZT_F8_E4M3 && t->coding != ZT_F8_E5M2) || t->strided;
+    if (foreign && t->usable)
+        add(l, FLOATS, &m, t, "F32", (size_t)t->elements * sizeof(float));
+    else
+        add(l, COPY, &m, t, NULL, 0);
+    return 0;
+}
+
+static int plan(struct list *l, enum zt_convert_to to)
+{
+    for (int i = 0; i < zt_weights_count(l->source); i++) {
+        const zt_weight *const t = zt_weights_at(l->source, i);
+        const int err = is_beside(l->source, t, to) ? 0 : plan_one(l, t, to);
+        if (err)
             return err;
     }
     return 0;
+}
+
+// ---- writing
+
+static bool grow(void *array, size_t *room, size_t bytes)
+{
+    void **const a = array;
+    if (bytes <= *room)
+        return true;
+    void *const p = realloc(*a, bytes);
+    if (p) {
+        *a = p;
+        *room = bytes;
+    }
+    return p != NULL;
+}
+
+static bool make_room(struct list *l, int64_t rows, int64_t n)
+{
+    size_t values = l->row_room / sizeof(float);
+    return grow(&l->scale, &l->rows_room, (size_t)rows * sizeof(float))
+        && grow(&l->factor, &l->factor_room, (size_t)(rows * ((n + ZT_GROUP - 1) / ZT_GROUP)))
+        && grow(&l->values, &values, (size_t)n * 2) && grow(&l->row, &l->row_room, (size_t)n * sizeof(float));
+}
+
+static void tell(struct list *l, size_t bytes)
+{
+    l->done += (int64_t)bytes;
+    const int percent = (int)(100 * l->done / ZT_MAX(l->bytes, 1));
+    if (!l->show || percent == l->percent)
+        return;
+    l->percent = percent;
+    fprintf(stderr, "\r[%-40.*s] %3d %% of %lld MB%s", percent * 40 / 100, "########################################", percent,
+            (long long)(l->bytes / 1000000), percent == 100 ? "\n" : "");
+}
+
+static void write_row(struct list *l, enum how how, int64_t r, int64_t n, FILE *f)
+{
+    const int64_t G = (n + ZT_GROUP - 1) / ZT_GROUP;
+    size_t bytes = (size_t)n;
+    if (how == SHORT) {
+        for (int64_t i = 0; i < n; i++)
+            ((uint16_t *)l->values)[i] = zt_f32_to_bf16(l->row[i]);
+        bytes *= 2;
+    } else if (how == EIGHT) {
+        l->scale[r] = zt_quantize_row(l->row, n, l->values);
+    } else if (how == FLOAT8) {
+        l->scale[r] = zt_quantize_row8f(l->row, n, (uint8_t *)l->values);
+    } else {
+        l->scale[r] = zt_quantize_row4(l->row, n, l->values, l->factor + r * G);
+        zt_pack_row4(l->values, n, (uint8_t *)l->values + n);
+        bytes /= 2;
+    }
+    fwrite(how == FOUR ? l->values + n : l->values, 1, bytes, f);
+    tell(l, bytes);
+}
+
+static int write_rows(struct list *l, const struct item *it, FILE *f)
+{
+    const int64_t rows = it->from.w->shape[0], n = width(&it->from);
+    if (!make_room(l, rows, n))
+        return -ENOMEM;
+    for (int64_t r = 0; r < rows; r++) {
+        zt_quantised_read(&it->from, r, n, l->row);
+        write_row(l, it->how, r, n, f);
+    }
+    return 0;
+}
+
+static void write_floats(struct list *l, const zt_weight *t, FILE *f)
+{
+    float x[4096];
+    for (int64_t at = 0; at < t->elements; at += (int64_t)ZT_LEN(x)) {
+        const int64_t n = ZT_MIN((int64_t)ZT_LEN(x), t->elements - at);
+        zt_weight_read(t, at, n, x);
+        fwrite(x, sizeof(*x), (size_t)n, f);
+        tell(l, (size_t)n * sizeof(*x));
+    }
+}
+
+static int fill(void *cookie, int i, FILE *f)
+{
+    struct list *const l = cookie;
+    const struct item *const it = &l->item[i];
+    const size_t bytes = l->w[i].bytes;
+    int err = 0;
+    if (it->how == FLOATS) {
+        write_floats(l, it->from.w, f);
+    } else if (it->how == COPY || it->how == SCALES || it->how == FACTORS) {
+        fwrite(it->how == COPY ? l->w[i].data : it->how == SCALES ? (const void *)l->scale : l->factor, 1, bytes, f);
+        tell(l, bytes);
+    } else {
+        err = write_rows(l, it, f);
+    }
+    zt_weights_drop(l->source, it->from.w);
+    return !err && i == l->n - 1 ? zt_weights_check(l->source) : err;
 }
 
 // By way of OUT.part: the folder may be the one that is read.
@@ -209,34 +307,71 @@ static int copy_config(const char *from, const char *folder)
     return -err;
 }
 
-static int write_model(const struct list *l, const char *config, const zt_config *c, const char *out, int overwrite)
+// The configuration, with the weights' new name where it names others.
+static int write_config(const char *from, const zt_config *c, const char *file, const char *folder)
+{
+    void *text;
+    size_t n;
+    char to[4096], part[4096 + 8];
+    if (!c->weights[0] || strcmp(c->weights, file) == 0)
+        return copy_config(from, folder);
+    snprintf(to, sizeof(to), "%s/config.json", folder);
+    snprintf(part, sizeof(part), "%s.part", to);
+    int err = zt_file_read(&text, &n, from, ZT_CONFIG_MAX);
+    if (err)
+        return err;
+    cJSON *const json = cJSON_ParseWithLength(text, n);
+    cJSON_ReplaceItemInObjectCaseSensitive(json, "weights", cJSON_CreateString(file));
+    char *const out = cJSON_Print(json);
+    FILE *const f = out ? fopen(part, "wbe") : NULL;
+    if (!out || !f || fputs(out, f) < 0)
+        err = out ? -errno : -ENOMEM;
+    if (f && fclose(f) != 0 && !err)
+        err = -errno;
+    if (!err && rename(part, to) < 0)
+        err = -errno;
+    if (err)
+        zt_error("%s: %s", to, strerror(-err));
+    cJSON_free(out);
+    cJSON_Delete(json);
+    free(text);
+    return err;
+}
+
+static int write_model(struct list *l, const char *config, const zt_config *c, const char *out, int overwrite)
 {
     char path[4096];
+    const char *const file = ends_with(c->weights, ".safetensors") ? c->weights : "diffusion_pytorch_model.safetensors";
     if (mkdir(out, 0777) < 0 && (errno != EEXIST || !overwrite)) {
         zt_error("%s: %s", out, strerror(errno));
         return ZT_EXIT_NO_OUTPUT;
     }
-    snprintf(path, sizeof(path), "%s/%s", out, c->weights[0] ? c->weights : "diffusion_pytorch_model.safetensors");
-    int err = zt_weights_write(path, l->w, l->n);
+    if (snprintf(path, sizeof(path), "%s/%s", out, file) >= (int)sizeof(path)) {
+        zt_error("%s: %s", out, strerror(ENAMETOOLONG));
+        return ZT_EXIT_NO_OUTPUT;
+    }
+    int err = zt_weights_write_by(path, l->w, l->n, fill, l);
+    if (err == -EINVAL)
+        return ZT_EXIT_DATA;                    // the source changed meanwhile
     if (!err)
-        err = copy_config(config, out);
+        err = write_config(config, c, file, out);
     return zt_exit_output(err);
 }
 
-static void finish(struct list *l, int room)
+static void finish(struct list *l)
 {
-    for (int i = 0; l->made && i < l->n; i++) {
-        if (l->made[i])
-            free((void *)l->w[i].data);
-    }
-    for (int i = 0; l->name && i < room; i++)
+    for (int i = 0; l->name && i < l->room; i++)
         free(l->name[i]);
     free(l->w);
+    free(l->item);
     free(l->name);
-    free(l->made);
+    free(l->scale);
+    free(l->row);
+    free(l->factor);
+    free(l->values);
 }
 
-int zt_convert(const char *in, const char *out, enum zt_type type, int overwrite)
+int zt_convert(const char *in, const char *out, enum zt_convert_to to, bool overwrite, bool quiet)
 {
     char config[4096], file[4096];
     zt_config c = { 0 };
@@ -250,12 +385,13 @@ int zt_convert(const char *in, const char *out, enum zt_type type, int overwrite
     }
     const int room = 3 * zt_weights_count(w) + 1;
     struct list l = { .w = calloc((size_t)room, sizeof(*l.w)), .name = calloc((size_t)room, sizeof(*l.name)),
-                      .made = calloc((size_t)room, sizeof(*l.made)) };
-    err = l.w && l.name && l.made ? convert(&l, w, type) : -ENOMEM;
+                      .item = calloc((size_t)room, sizeof(*l.item)), .room = room, .source = w,
+                      .show = !quiet && isatty(STDERR_FILENO) };
+    err = l.w && l.name && l.item ? plan(&l, to) : -ENOMEM;
     if (err == -ENOMEM)
         zt_error("%s: not enough memory", in);
     const int code = err ? zt_exit_input(err) : write_model(&l, config, &c, out, overwrite);
-    finish(&l, room);
+    finish(&l);
     zt_weights_close(&w);
     zt_config_finish(&c);
     return code;

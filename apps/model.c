@@ -13,8 +13,7 @@
 
 static const char *const precisions[] = { "default", "f32", "bf16", "int8", "int4", NULL };
 static const char *const kvs[] = { "default", "float", "int8", NULL };
-static const char *const quants[] = { "int8", "int4", "bf16", NULL };
-static const enum zt_type quant_types[] = { ZT_I8, ZT_I4, ZT_BF16 };
+static const char *const quants[] = { "int8", "int4", "bf16", "fp8", NULL };     // as enum zt_convert_to
 
 // What is given on the command line.
 static struct {
@@ -27,7 +26,7 @@ static const zt_option options[] = {
       "f32, bf16, int8 or int4 (info: what the file has; check: f32)", .choices = precisions },
     { "kv", 0, ZT_OPTION_CHOICE, &given.kv, "K", "keys and values: float, int8 or default (as the model says)",
       .choices = kvs },
-    { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8, int4 or bf16 (int8)", .choices = quants },
+    { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8, int4, bf16 or fp8 (int8)", .choices = quants },
     { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
     { NULL },
 };
@@ -99,6 +98,6 @@ int main(int argc, char **argv)
         return zt_check_run(argument[1], (enum zt_precision)given.precision, (enum zt_kv_choice)given.kv,
                             (int)common.threads);
     if (n == 3 && strcmp(command, "convert") == 0)
-        return zt_convert(argument[1], argument[2], quant_types[given.quant], given.overwrite);
+        return zt_convert(argument[1], argument[2], (enum zt_convert_to)given.quant, given.overwrite, common.quiet);
     return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR or convert IN OUT");
 }

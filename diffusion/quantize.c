@@ -94,6 +94,26 @@ float zt_quantize_row4(const float *x, int64_t n, int8_t *q, uint8_t *factor)
     return scale;
 }
 
+// Three bits behind the point and exponents from -6 on; below that the step stays 2^-9. |x| <= 448.
+static uint8_t to_e4m3(float x)
+{
+    const float a = fabsf(x);
+    int e = 0;
+    frexpf(a, &e);                              // a = m * 2^e, m in [1/2, 1)
+    e = ZT_MAX(e - 1, -6);
+    const int steps = nearest(ldexpf(a, 3 - e));        // 8..16 of them; fewer below 2^-6
+    const int code = (e + 6) * 8 + steps;       // 16 steps carry into the exponent
+    return (uint8_t)((signbit(x) ? 0x80 : 0) | ZT_MIN(code, 0x7e));
+}
+
+float zt_quantize_row8f(const float *x, int64_t n, uint8_t *q)
+{
+    const float scale = largest(x, n) / 448;
+    for (int64_t i = 0; i < n; i++)
+        q[i] = scale > 0 ? to_e4m3(x[i] / scale) : 0;
+    return scale;
+}
+
 void zt_pack_row4(const int8_t *q, int64_t n, uint8_t *two)
 {
     for (int64_t i = 0; i < n / 2; i++)

@@ -17,6 +17,8 @@ float zt_quantize_row(const float *x, int64_t n, int8_t *q);
 // x[i] is about q[i] * factor[i / 64] * scale, q in -8..7, factor in 0..15. Returns the scale (0 for a zero row). Of
 // each 64 the factor is taken whose error, squared, is least.
 float zt_quantize_row4(const float *x, int64_t n, int8_t *q, uint8_t *factor);
+// The same as F8_E4M3 bytes: x[i] is about value(q[i]) * scale, scale = max|x| / 448 (0 for a zero row), nearest, half to even.
+float zt_quantize_row8f(const float *x, int64_t n, uint8_t *q);
 // q + 8 of two neighbours in a byte, the first in its lower half; n is even.
 void  zt_pack_row4(const int8_t *q, int64_t n, uint8_t *two);
 void  zt_unpack_row4(const uint8_t *two, int64_t n, int8_t *q);

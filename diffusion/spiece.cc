@@ -2,7 +2,7 @@
 // Calls libsentencepiece; nothing that it throws gets out.
 #include "diffusion/spiece.h"
 
-#include <new>
+#include <memory>
 #include <vector>
 
 #include <sentencepiece_processor.h>
@@ -20,10 +20,9 @@ zt_spiece *zt_spiece_open(const void *bytes, size_t n)
 try {
     if (!zt_spiece_check(bytes, n))
         return nullptr;
-    zt_spiece *const s = new zt_spiece;
+    std::unique_ptr<zt_spiece> s(new zt_spiece);        // the library may throw
     if (s->p.LoadFromSerializedProto(absl::string_view(static_cast<const char *>(bytes), n)).ok())
-        return s;
-    delete s;
+        return s.release();
     return nullptr;
 } catch (...) {
     return nullptr;

@@ -70,6 +70,22 @@ for to in int8 bf16; do
     says "$parameters"
     says "\"precision\": \"\($to\|f32\)\""
 done
+expect 0 convert "$work/f32" "$work/fp8" --quant fp8
+expect 0 info "$work/fp8"
+expect 0 convert "$work/fp8" "$work/fp8-int8" --quant int8
+expect 0 info "$work/fp8-int8"
+
+# shards, torch.save and GGUF become one file; a configuration that names the index names the file afterwards
+mkdir "$work/shards"
+cp "$tests/golden/dit-diffusers/transformer/"* "$work/shards" && chmod -R u+w "$work/shards"
+sed -i '1s/{/{ "weights": "diffusion_pytorch_model.safetensors.index.json",/' "$work/shards/config.json"
+expect 0 convert "$work/shards" "$work/joined" --quant bf16
+expect 0 info "$work/joined"
+for from in self_forcing.pt tiny.gguf; do
+    expect 0 convert "$tests/malformed/00-control/$from" "$work/from-$from" --quant int8
+    expect 0 info "$work/from-$from"
+    says '"parameters": 1952'
+done
 expect 66 convert "$work/nothing" "$work/other"
 [ ! -e "$work/other" ] || { echo "an output without an input" >&2; failed=1; }
 
