@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/replay.h"
+#include "stream/picture.h"
 #include "stream/stream.h"
 
 static const char *const codecs[] = { "auto", "h264", "h265", "vp9", "av1", "ffv1", "prores", NULL };
@@ -27,6 +29,7 @@ typedef struct render {
     zt_setup    setup;
     const char *prompt, *out, *events_path, *sheet_path, *progress_path;
     const char *image, *manifest, *replay;
+    float      *picture;
     int64_t     frames, fps, steps, crf, bitrate;
     uint64_t    seed;
     zt_range    size;
@@ -111,7 +114,7 @@ static int parse(render *r, int argc, char **argv)
         { "crf", 0, ZT_OPTION_INT, &r->crf, "N", "constant quality, less is better (the codec's usual)", 0, 63 },
         { "bitrate", 0, ZT_OPTION_RATE, &r->bitrate, "R", "bits per second in place of --crf, such as 2M (none)", 1000,
           1000000000 },
-        { "image", 0, ZT_OPTION_STRING, &r->image, "FILE", "first picture (not in this version)" },
+        { "image", 0, ZT_OPTION_STRING, &r->image, "FILE", "the first picture, PNG or JPEG; the rest follows from it (none)" },
         { "manifest", 0, ZT_OPTION_STRING, &r->manifest, "FILE", "many clips (not in this version)" },
         { "replay", 0, ZT_OPTION_STRING, &r->replay, "FILE", "make a session's frames again from its log; with --steps better ones" },
         { "contact-sheet", 0, ZT_OPTION_STRING, &r->sheet_path, "FILE", "16 of the frames in one PNG (none)" },
@@ -129,8 +132,10 @@ static int parse(render *r, int argc, char **argv)
     if (code >= 0)
         return code;
     r->setup.threads = r->common.threads;
-    if (r->image || r->manifest)
-        return zt_options_misuse(&program, "--%s is not in this version", r->image ? "image" : "manifest");
+    if (r->manifest)
+        return zt_options_misuse(&program, "--manifest is not in this version");
+    if (r->image && r->replay)
+        return zt_options_misuse(&program, "--image and --replay exclude each other");
     if (r->replay && (r->prompt || r->events_path || r->seed))
         return zt_options_misuse(&program, "--replay has its own prompts, events and seed");
     if (!r->out || !*r->out)
@@ -227,6 +232,18 @@ static int open_log(render *r)
     return 0;
 }
 
+// The first picture, at the model's own size.
+static int read_image(render *r, const zt_model_info *info)
+{
+    if (!r->image)
+        return 0;
+    r->picture = calloc((size_t)(3 * info->w * info->h), sizeof(*r->picture));
+    if (!r->picture)
+        return ZT_EXIT_UNAVAILABLE;
+    const int err = zt_picture_read(r->image, info->w, info->h, r->picture);
+    return err ? zt_exit_input(err) : 0;
+}
+
 static int open_all(render *r)
 {
     int code = zt_setup_open(&r->setup, true);
@@ -238,7 +255,8 @@ static int open_all(render *r)
     const zt_model_info *info = zt_model_get_info(r->setup.model);
     r->fps = r->fps ? r->fps : info->fps;
     r->frames = r->frames ? r->frames : 10 * r->fps;
-    if (r->events_path)
+    code = read_image(r, info);
+    if (!code && r->events_path)
         code = zt_events_read(&r->events, r->events_path, r->setup.model);
     if (!code && r->sheet_path && zt_sheet_create(&r->sheet, r->log ? r->log->w : info->w, r->log ? r->log->h : info->h, r->frames) < 0)
         code = ZT_EXIT_UNAVAILABLE;
@@ -254,6 +272,7 @@ static int run(render *r)
     const bool again = r->log && !r->steps;         // with --steps better, else just so
     const zt_session_params p = {
         .prompt = r->prompt,
+        .image = r->picture,
         .event = r->log ? r->log->event : r->events.event,
         .events = r->log ? r->log->events : r->events.n,
         .w = r->log ? r->log->w : 0,
@@ -313,6 +332,7 @@ int main(int argc, char **argv)
     zt_sheet_destroy(&r.sheet);
     zt_events_finish(&r.events);
     zt_replay_free(&r.log);
+    free(r.picture);
     zt_setup_close(&r.setup);
     return code;
 }

@@ -4,9 +4,12 @@
 // Halving in space: the published form pads right and below by one and takes every second pixel, which is every second
 // pixel, from the second on, of the padded 3x3 convolution; that costs four times what is needed, of a small part.
 // Halving in time takes frames n - 2, n - 1, n at every even n; frame 0 passes as it is.
+#include <errno.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "base/log.h"
+#include "diffusion/encoder.h"
 #include "diffusion/vae_wan.h"
 
 // Rows and columns 1, 3, ... of a picture of twice the size.
@@ -68,3 +71,28 @@ int zt_vae_encode(zt_vae_state *s, const float *frame, float *latent)
     emit(s, s->x[last], latent);
     return 1;
 }
+
+static int encode(zt_device *d, const char *path, const float *rgb, int h, int w, int C, float *z)
+{
+    zt_vae v;
+    zt_vae_state s;
+    int err = zt_vae_open(&v, d, path, ZT_F32, ZT_VAE_ENCODER);
+    if (err < 0)
+        return err;
+    if (v.z != C) {
+        zt_error("%s: the encoder makes latents of %d channels, the model takes %d", path, v.z, C);
+        err = -EINVAL;
+    } else {
+        err = zt_vae_state_init(&s, &v, &v.encoder, h, w);
+        if (!err)
+            zt_vae_encode(&s, rgb, z);
+        zt_vae_state_finish(&s);
+    }
+    zt_vae_finish(&v);
+    return err;
+}
+
+extern const zt_encoder_kind zt_encoder_wan;
+const zt_encoder_kind zt_encoder_wan = {
+    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "vae", "../vae" }, .encode = encode,
+};

@@ -16,6 +16,7 @@ enum { ZT_MAX_KEPT = 24 };      // x0
 
 struct zt_model {
     zt_device    *d;
+    char         *folder;               // with its slash
     zt_config     c;
     zt_model_info info;
     zt_memory     memory;               // weights
@@ -63,6 +64,7 @@ struct zt_state {
     int             window, top_k;
 
     struct zt_begun now, before;
+    float          *image;              // [C][lh][lw]: the first latent is it; NULL: it is made
     const float    *opening;            // stands for the frames before the first one; NULL: they are missing
     int             step;               // passes done of the latest frame
     int64_t         committed;          // frames whose clean keys are in the cache

@@ -249,10 +249,9 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         err = choose_kv(m, kv, precision);
     }
     if (!err) {
-        char folder[4096];
         const char *const slash = strrchr(config, '/');         // its folder is the model's
-        snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - config) + 1 : 0, config);
-        err = load(m, w, folder, precision);
+        m->folder = strndup(config, slash ? (size_t)(slash - config) + 1 : 0);
+        err = m->folder ? load(m, w, m->folder, precision) : -ENOMEM;
     }
     const uint64_t hash = err ? 0 : zt_weights_hash(w);
     if (!err)
@@ -299,6 +298,7 @@ void zt_model_close(zt_model **m)
     zt_text_close(&(*m)->text);
     zt_memory_finish(&(*m)->memory);
     zt_config_finish(&(*m)->c);
+    free((*m)->folder);
     free(*m);
     *m = NULL;
 }

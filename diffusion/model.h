@@ -73,6 +73,10 @@ int  zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes)
 // The next frame follows rows of text that were made elsewhere, f32 [n][text_dim], instead of a prompt: for models that
 // pad their text (the Wan family). Copies; cut at the model's length.
 void zt_state_embedding(zt_state *s, const float *rows, int n);
+// The stream starts from a picture, rgb f32 [3][h][w] of the state's size in [-1, 1]: the first latent of the first frame is
+// that of the picture, all others are made. Before the first zt_state_begin(). Takes the encoder beside the model for the
+// moment. 0, -ENOENT (no encoder), -EINVAL, -ENOMEM; logged.
+int  zt_state_image(zt_state *s, const float *rgb);
 // Index of a control, or -1.
 int  zt_model_control(const zt_model *m, const char *name);
 void zt_state_control(zt_state *s, int i, float value);     // clamped to [-1, 1]; holds until changed

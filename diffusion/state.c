@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "diffusion/encoder.h"
 #include "diffusion/internal.h"
 #include "diffusion/noise.h"
 
@@ -199,6 +200,7 @@ void zt_state_destroy(zt_state **state)
     s->m->decoder.kind->state_close(&s->m->decoder, s->decoder);
     zt_device_free(d, s->latents);
     free(s->prompt);
+    zt_device_free(d, s->image);
     free(s->rows);
     free(s);
     *state = NULL;
@@ -238,6 +240,21 @@ static const float *opening_of(const zt_state *s)
     return s->m->openings + at * c->out_dim * s->lh * s->lw;
 }
 
+int zt_state_image(zt_state *s, const float *rgb)
+{
+    const zt_model *const m = s->m;
+    assert(s->begun == 0);
+    if (m->scale != 8) {
+        zt_error("%s cannot start from a picture: its encoder is not known here", m->info.name);
+        return -ENOENT;
+    }
+    float *const z = zt_device_alloc(m->d, latent_floats(m, s->w, s->h) * sizeof(float));
+    const int err = z ? zt_encode_picture(m->d, m->folder, rgb, s->lh, s->lw, m->c.out_dim, z) : -ENOMEM;
+    zt_device_free(m->d, err ? z : s->image);
+    s->image = err ? s->image : z;
+    return err;
+}
+
 uint64_t zt_state_begin(zt_state *s)
 {
     const zt_config *const c = &s->m->c;
@@ -251,7 +268,7 @@ uint64_t zt_state_begin(zt_state *s)
     s->step = 0;
     s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
     if (s->now.number == 0)
-        s->opening = opening_of(s);
+        s->opening = s->image ? s->image : opening_of(s);
     zt_noise_fill(s->x, used_floats(s), s->seed, (uint64_t)s->now.number, 0);
     return (uint64_t)s->now.number;
 }
@@ -291,6 +308,10 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
                                .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
                                .v = s->v + (size_t)j * plane };
         look_back(s, &in[j], number);
+        if (s->image && number == 0 && j == 0) {        // it is clean already
+            in[j].latent[0] = s->image;
+            in[j].t = 0;
+        }
     }
     const int slots = zt_cache_window(&s->cache, number * F + F - 1, window, slot);
     return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv, .past = s->past,
@@ -359,6 +380,10 @@ static void step(zt_state *s, const zt_job *job)
         d->k.combine(d, x, 1 - next, x0, next, v);
     } else {
         d->k.combine(d, x, 1, x, next - sigma, v);
+    }
+    if (s->image && s->now.number == 0) {
+        memcpy(x.data, s->image, (size_t)x.step[0] * sizeof(float));
+        memcpy(x0.data, s->image, (size_t)x.step[0] * sizeof(float));
     }
     s->estimated = s->now.number + 1;
     s->recache = false;

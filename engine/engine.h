@@ -60,6 +60,7 @@ typedef struct zt_session_params {
     int          first_steps;   // of the first frame (the model's own)
     int64_t      budget;        // ns from sampling to hand-over (2 periods; F + 1 for chunks of F)
     uint64_t     seed;          // any value, 0 too
+    const float *image;         // the first picture, f32 [3][h][w] in [-1, 1]; borrowed while the session lives (none)
     uint64_t     frames;        // pictures, then stop (0: never)
     bool         offline;       // no deadlines: every frame, all steps_max, after live sessions
     bool         unpaced;       // live rules but slots are due as fast as they are made (benchmarks)

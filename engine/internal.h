@@ -29,6 +29,7 @@ struct zt_session {
     zt_pace      pace;
     int          w, h, fps;
     uint64_t     seed;
+    const float *image;
     zt_frame_fn *on_frame;
     zt_stage_fn *on_stage;
     void        *cookie;

@@ -55,7 +55,7 @@ static int make_session(zt_session **out, zt_engine *e, const zt_session_params 
     s->created = zt_now();
     s->id = -1;
     s->model = p->model;
-    s->w = p->w, s->h = p->h, s->fps = p->fps, s->seed = p->seed;
+    s->w = p->w, s->h = p->h, s->fps = p->fps, s->seed = p->seed, s->image = p->image;
     s->on_frame = p->on_frame, s->on_stage = p->on_stage, s->cookie = p->cookie;
     s->script = p->script, s->scripted = p->scripted;
     s->refused = p->refused, s->lease = p->lease;

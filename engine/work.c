@@ -16,6 +16,8 @@ int zt_work_setup(zt_session *s)
 {
     zt_device *d = s->engine->device;
     int err = zt_state_create(&s->state, s->model, s->w, s->h, s->seed);
+    if (!err && s->image)
+        err = zt_state_image(s->state, s->image);
     if (err < 0)
         return err;
     const int n = s->pace.chunk;

@@ -161,6 +161,12 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
     return to == m->info.layers ? end_pass(m, job, n) : 0;
 }
 
+int zt_state_image(zt_state *s, const float *rgb)
+{
+    (void)s, (void)rgb;
+    return 0;
+}
+
 int zt_state_pictures(const zt_state *s)
 {
     (void)s;

@@ -55,7 +55,7 @@ exclude each other|-p sea -o out.mp4 --crf 20 --bitrate 1M
 one argument too many|-p sea -o out.y4m sea
 --manifest is not in this version|-p sea -o out.y4m --manifest x
 --replay has its own prompts|-o out.y4m --replay x -p sea
---image is not in this version|-p sea -o out.y4m --image x.png
+--image and --replay exclude|-o out.y4m --replay x --image y
 cannot both go to stdout|-p sea -o - --progress -
 prompt: empty|-o out.y4m -p ""
 prompt: empty|-o out.y4m -p "  "
