@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 #include "kernels/attention.h"
-#include "kernels/lanes_avx512.h"
+#include "kernels/tile_avx512.h"
 
 enum { ROWS = 12, FRACTION = 64, ZERO = 32768 };     // a logit of 0 is stored as ZERO
 
@@ -115,14 +115,7 @@ ZT_INLINE void load_queries(const tile *t, const int R, int r)
     }
 }
 
-// c += a * b, quads of bytes; a is unsigned. In asm, because gcc 12 spills the sums when it schedules these.
-ZT_INLINE __m512i dot(__m512i c, __m512i a, __m512i b)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
-    return c;
-}
-
-// b is 4 bytes, for every lane
+// c += a * (*b in every lane); a is unsigned
 ZT_INLINE __m512i dot1(__m512i c, __m512i a, const int32_t *b)
 {
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(c) : "v"(a), "m"(*b));
@@ -283,9 +276,9 @@ ZT_INLINE void values_slot(const int R, const int C, const tile *t, int i, int d
         for (int r = 0; r < R; r++) {
             const char *pr = (r < 4 ? p : r < 8 ? p4 : p8) + r % 4 * t->s_step + k * 4;
             const __m512i x = _mm512_set1_epi32(*(const int32_t *)pr);
-            c[r * C] = dot(c[r * C], x, v0);
+            c[r * C] = zt_tile_dot(c[r * C], x, v0);
             if (C > 1)
-                c[r * C + 1] = dot(c[r * C + 1], x, v1);
+                c[r * C + 1] = zt_tile_dot(c[r * C + 1], x, v1);
         }
     }
     const float *scale = scales(span, i, t->at->h) + D + d;

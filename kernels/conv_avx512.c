@@ -131,13 +131,6 @@ ZT_INLINE void conv_tile(const bool bf16, const int R, const int C, const zt_con
     }
 }
 
-// c += a * b, quads of bytes; a is unsigned. In asm, because gcc 12 spills the sums when it schedules these.
-ZT_INLINE __m512i dot(__m512i c, __m512i a, __m512i b)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
-    return c;
-}
-
 // acc[r][c] += sum over k in [0, units) of a[r * step + k] * (b[c * panel + 64 k] - 128)
 ZT_INLINE void mac_i8(const int R, const int C, __m512i *acc, const int32_t *a, int step, const char *b, size_t panel,
                       int units)
@@ -151,9 +144,9 @@ ZT_INLINE void mac_i8(const int R, const int C, __m512i *acc, const int32_t *a, 
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
             const __m512i x = _mm512_set1_epi32((r < 4 ? a : r < 8 ? a4 : a8)[r % 4 * step + k]);
-            acc[r * C] = dot(acc[r * C], x, v0);
+            acc[r * C] = zt_tile_dot(acc[r * C], x, v0);
             if (C > 1)
-                acc[r * C + 1] = dot(acc[r * C + 1], x, v1);
+                acc[r * C + 1] = zt_tile_dot(acc[r * C + 1], x, v1);
         }
     }
 }
