@@ -49,6 +49,7 @@ typedef struct zt_viewer_params {
     const char    *offer;       // copied; NULL: this side offers, and answer_fn gets the offer with status 200
     size_t         bytes;
     bool           local_peer;  // it is on this machine: loopback candidates are fine
+    bool           any_address; // of this machine, whatever zt_whep_params.local says
     zt_answer_fn  *answer;      // required; once
     void         (*connected)(void *cookie);    // or NULL; pictures flow from here on
     zt_message_fn *message;     // or NULL

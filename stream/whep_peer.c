@@ -365,13 +365,14 @@ static GstCaps *rtp_caps(const zt_viewer *v, int payload, uint32_t ssrc, int pla
 }
 
 // Only what the program was told to use.
-static void set_ice(const zt_whep_server *s, GstElement *rtc)
+static void set_ice(const zt_viewer *v, GstElement *rtc)
 {
+    const zt_whep_server *s = v->server;
     GObject *ice = NULL, *agent = NULL;
     g_object_get(rtc, "ice-agent", &ice, NULL);
     g_object_get(ice, "agent", &agent, NULL);
     g_object_set(agent, "ice-tcp", FALSE, "upnp", FALSE, NULL);
-    if (s->local) {
+    if (s->local && !v->p.any_address) {
         gboolean added = FALSE;
         g_signal_emit_by_name(ice, "add-local-ip-address", s->local, &added);
     }
@@ -432,7 +433,7 @@ int zt_peer_build(zt_viewer *v, int payload, int playout_delay)
     GstCaps *caps = rtp_caps(v, payload, ssrc, playout_delay);
     set_transceiver(v, caps);
     gst_caps_unref(caps);
-    set_ice(v->server, v->rtc);
+    set_ice(v, v->rtc);
     listen_to_peer(v);
     return 0;
 }

@@ -370,6 +370,9 @@ int zt_http_listen(zt_http *h, const char *host, int port)
     g_main_context_pop_thread_default(h->context);
     if (err < 0)
         return err;
+    if (h->serve->whip && h->serve->studio.whep)
+        zt_whip_open(&h->whip, h->serve, h->context, h->serve->whip,
+                     *h->serve->whip_token ? h->serve->whip_token : NULL);
     h->thread = g_thread_new("zt-http", run, h);
     return 0;
 }
@@ -381,6 +384,7 @@ static gboolean stop(gpointer cookie)
     h->stopping = true;
     g_socket_service_stop(h->service);
     g_socket_listener_close(G_SOCKET_LISTENER(h->service));
+    zt_whip_close(&h->whip);
     zt_web_pictures_stop(h);
     g_hash_table_remove_all(h->viewer);
     soup_server_disconnect(h->server);

@@ -65,6 +65,22 @@ static int read_ports(zt_serve *s, const zt_program *p)
     return -1;
 }
 
+static int read_whip(zt_serve *s, const zt_program *p)
+{
+    if (s->whip && strncmp(s->whip, "http://", 7) && strncmp(s->whip, "https://", 8))
+        return zt_options_misuse(p, "--whip: \"%.60s\" is not an http or https URL", s->whip);
+    FILE *f = s->whip_token_file ? fopen(s->whip_token_file, "r") : NULL;
+    if (s->whip_token_file && (!f || fscanf(f, "%255s", s->whip_token) != 1)) {
+        zt_error("%s: %s", s->whip_token_file, f ? "no token in it" : strerror(errno));
+        if (f)
+            fclose(f);
+        return ZT_EXIT_NO_INPUT;
+    }
+    if (f)
+        fclose(f);
+    return -1;
+}
+
 // What one option cannot know of another.
 static int check(zt_serve *s, const zt_program *p, address *http, address *rtsp)
 {
@@ -84,7 +100,11 @@ static int check(zt_serve *s, const zt_program *p, address *http, address *rtsp)
         code = read_address(s, p, "rtsp", s->rtsp_listen, rtsp);
     if (code < 0 && http->port < 0 && rtsp->port < 0)
         code = zt_options_misuse(p, "nothing to serve: --listen and --rtsp are both off");
-    return code < 0 ? read_ports(s, p) : code;
+    if (code < 0)
+        code = read_ports(s, p);
+    if (code < 0 && s->whip && http->port < 0)
+        code = zt_options_misuse(p, "--whip needs --listen");
+    return code < 0 ? read_whip(s, p) : code;
 }
 
 static int parse(zt_serve *s, int argc, char **argv, address *http, address *rtsp)
@@ -117,6 +137,8 @@ static int parse(zt_serve *s, int argc, char **argv, address *http, address *rts
         { "ice-server", 0, ZT_OPTION_STRING, &s->ice_server, "URLS",
           "stun:HOST:PORT, turn:USER:SECRET@HOST:PORT, with blanks between" },
         { "udp-ports", 0, ZT_OPTION_STRING, &s->udp_ports, "A-B", "ports of WebRTC (any)" },
+        { "whip", 0, ZT_OPTION_STRING, &s->whip, "URL", "push `live` to a media server, and again when it fails" },
+        { "whip-token-file", 0, ZT_OPTION_STRING, &s->whip_token_file, "FILE", "its token, in one line" },
         { "bitrate", 0, ZT_OPTION_RATE, &s->bitrate, "R", "bits per second, such as 800k (2M)", 10000, 1000000000 },
         { "max-sessions", 0, ZT_OPTION_INT, &s->max_sessions, "N", "that may be posted (8)", 0, ZT_SHOWS - 1 },
         { "max-viewers", 0, ZT_OPTION_INT, &s->max_viewers, "N", "over WebRTC, and of JPEG pictures (100)", 1, 1000 },

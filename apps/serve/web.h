@@ -6,6 +6,7 @@
 #include <libsoup/soup.h>
 
 #include "apps/serve/http.h"
+#include "apps/serve/whip.h"
 #include "stream/whep.h"
 
 #ifdef __cplusplus
@@ -27,6 +28,7 @@ struct zt_http {
     GHashTable     *viewer;             // id -> zt_web_viewer, owned
     GHashTable     *steerer;            // session id -> id of the viewer that steered last, or "http"
     GHashTable     *connections;        // address -> how many are open
+    zt_whip        *whip;               // or NULL
     GPtrArray      *watcher;            // of JPEG pictures; owned
 };
 

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// WHIP (RFC 9725): pushes `live` to a media server, and again when it fails.
+#pragma once
+
+#include "apps/serve/serve.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct zt_whip zt_whip;
+
+// url: http:// or https://. token: or NULL; copied. Everything happens on the control thread. 0 or -ENOMEM.
+int  zt_whip_open(zt_whip **out, zt_serve *s, struct _GMainContext *context, const char *url, const char *token);
+void zt_whip_close(zt_whip **w);        // on the control thread, or after it has ended; takes NULL inside
+
+#ifdef __cplusplus
+}
+#endif
