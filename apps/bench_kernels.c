@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// zoetrope-bench kernels: each operation that matters, at shapes from the shipped model's to Wan's, against the machine's
-// limit and against other libraries.
+// zoetrope-bench kernels: each operation that matters, at shapes from the shipped model's to Wan's, against the
+// machine's limit and other libraries.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

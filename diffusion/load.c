@@ -245,8 +245,9 @@ static float integer_row(const zt_quantised *q, int64_t r, int k, int8_t *to, fl
         zt_weight_read(q->scale, r, 1, &s);
     if (q->factor) {                    // at most 8 * 15
         zt_unpack_row4((const uint8_t *)q->w->data + r * (k / 2), k, to);
+        const uint8_t *const factor = (const uint8_t *)q->factor->data + r * ((k + ZT_GROUP - 1) / ZT_GROUP);
         for (int i = 0; i < k; i++)
-            to[i] = (int8_t)(to[i] * (((const uint8_t *)q->factor->data)[r * ((k + ZT_GROUP - 1) / ZT_GROUP) + i / ZT_GROUP] & 15));
+            to[i] = (int8_t)(to[i] * (factor[i / ZT_GROUP] & 15));
         return s;
     }
     if (q->w->type == ZT_I8) {

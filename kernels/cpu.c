@@ -5,6 +5,8 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 
+enum { BIT_AVXVNNI = 1 << 4 };      // of 7.1 eax; old compilers have no name for it
+
 static bool has(unsigned word, unsigned bits)
 {
     return (word & bits) == bits;
@@ -29,10 +31,10 @@ uint32_t zt_cpu_features(void)
 
     if (a >= 1)
         __get_cpuid_count(7, 1, &a1, &unused, &unused, &d);
-    const bool avx512 = has(state, 0xe6)                // and the mask and zmm registers
-        && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL)
-        && has(c, bit_AVX512VNNI) && has(a1, bit_AVX512BF16);
-    return ZT_NEED_AVX2 | (avx512 ? ZT_NEED_AVX512 : 0);
+    const bool vnni512 = has(state, 0xe6)               // and the mask and zmm registers
+        && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL) && has(c, bit_AVX512VNNI);
+    return ZT_NEED_AVX2 | (vnni512 ? ZT_NEED_AVX512VL : 0) | (vnni512 && has(a1, bit_AVX512BF16) ? ZT_NEED_AVX512 : 0)
+        | (has(a1, BIT_AVXVNNI) ? ZT_NEED_AVXVNNI : 0);
 }
 #else
 uint32_t zt_cpu_features(void)

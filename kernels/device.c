@@ -42,10 +42,9 @@ static int find_level(enum zt_space space, uint32_t have, const char *last, cons
             continue;
         if (!(l->need & ~have))
             *name = l->name;
-        if (last && !strcmp(l->name, last)) {
-            known = true;
+        known |= last && !strcmp(l->name, last);
+        if (zt_level_is_last(l, last))
             break;
-        }
     }
     if (known)
         return 0;

@@ -19,7 +19,7 @@ struct zt_pool;
 typedef struct zt_device {
     enum zt_space   space;
     zt_kernels      k;              // complete; filled once by zt_device_open()
-    const char     *level;          // "c", "avx2", "avx512"
+    const char     *level;          // "c", "avx2", "vnni", "avx512"
     int             threads;        // that run a region, the caller included
     struct zt_pool *pool;
     void           *scratch;        // zt_scratch()
@@ -58,7 +58,8 @@ typedef void zt_parallel_fn(void *cookie, int i, int thread);
 void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie);
 
 // CPU features as bits, found by CPUID and XGETBV, never by vendor.
-enum { ZT_NEED_AVX2 = 1, ZT_NEED_AVX512 = 2 };      // AVX2+FMA+F16C; AVX512 F BW DQ VL VNNI BF16
+// AVX2+FMA+F16C; AVX512 F BW DQ VL VNNI BF16; AVX-VNNI; AVX512 VL VNNI
+enum { ZT_NEED_AVX2 = 1, ZT_NEED_AVX512 = 2, ZT_NEED_AVXVNNI = 4, ZT_NEED_AVX512VL = 8 };
 uint32_t zt_cpu_features(void);
 
 // The levels, from plain to best; .name NULL ends the list.
@@ -69,6 +70,8 @@ struct zt_kernel_level {
     const zt_kernels *k;        // NULL entries: not provided at this level
 };
 extern const struct zt_kernel_level zt_levels[];
+// Does l end level `last`? A level may have several entries in a row; NULL: there is no last one.
+bool zt_level_is_last(const struct zt_kernel_level *l, const char *last);
 
 // Fills `out` from the levels whose needs are in `have`, later ones over earlier ones, up to `last` (NULL: all).
 void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, enum zt_space space, uint32_t have,

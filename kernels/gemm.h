@@ -59,8 +59,8 @@ typedef struct zt_gemm {
     void (*gather)(float *f, int width, const float *const *y, const float *gate, int k);
 } zt_gemm;
 
-zt_linear_fn zt_linear_avx2, zt_linear_avx512;
-zt_moe_fn    zt_moe_avx2, zt_moe_avx512;
+zt_linear_fn zt_linear_avx2, zt_linear_avxvnni, zt_linear_avx512vl, zt_linear_avx512;
+zt_moe_fn    zt_moe_avx2, zt_moe_avxvnni, zt_moe_avx512vl, zt_moe_avx512;
 extern const zt_gemm zt_gemm_avx2, zt_gemm_avx512;
 const zt_gemm *zt_gemm_find(const char *level);         // NULL: it has none
 
@@ -84,8 +84,8 @@ zt_rows zt_rows_at(const zt_gemm *g, void *memory, enum zt_type type, int K, int
 // One or two panels of w as multiply() reads them: in place, or, of I4, expanded into `room` (64-byte aligned).
 zt_matrix zt_panels(const zt_gemm *g, const zt_matrix *w, int panel, int panels, void *room);
 size_t    zt_panels_bytes(const zt_matrix *w);      // of `room`; 0: none is needed
-// What a tile fetches: of the two panels after these, or of `then` (or NULL) when there are none, both if it is the only
-// one of its rows, or else one if it starts at quad 0, the other if it is the second.
+// What a tile fetches: of the two panels after these, or of `then` (or NULL) when there are none, both if it is the
+// only one of its rows, or else one if it starts at quad 0, the other if it is the second.
 void zt_panels_ahead(const void *ahead[2], const zt_matrix *w, const zt_matrix *then, int panel, int quad, bool only);
 
 // How many of n rows the next tile should take: a multiple of 4, or all.

@@ -101,19 +101,28 @@ static void quantise_quad(int32_t *a, float *scale, int32_t *start, const float 
         start[r] = -128 * add_lanes(sum[r]);
 }
 
-void zt_quantise_avx2(const zt_bytes *b, int row, const float *x, int K)
+float zt_row_scale_avx2(const float *x, int K, float *scale)
 {
-    const __m256 s = _mm256_set1_ps(row_scale(largest(x, K), &b->scale[row]));
+    return row_scale(largest(x, K), scale);
+}
+
+int32_t zt_row_bytes_avx2(int8_t *q, const float *x, int n, float factor)
+{
+    const __m256 s = _mm256_set1_ps(factor);
     __m256i sum = _mm256_setzero_si256();
-    int8_t *q = b->q + row * b->step;
-    for (int k = 0; k < K; k += 8, q += 8) {
-        const __m256 v = _mm256_maskload_ps(x + k, zt_first8(K - k));
-        const __m256i z = _mm256_cvtps_epi32(_mm256_mul_ps(v, s));
+    for (int k = 0; k < n; k += 8, q += 8) {
+        const __m256i z = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_maskload_ps(x + k, zt_first8(n - k)), s));
         sum = _mm256_add_epi32(sum, z);
         const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(z), _mm256_extracti128_si256(z, 1));
         _mm_storel_epi64((__m128i *)q, _mm_packs_epi16(half, half));
     }
-    b->start[row] = -128 * add_lanes(sum);
+    return add_lanes(sum);
+}
+
+void zt_quantise_avx2(const zt_bytes *b, int row, const float *x, int K)
+{
+    const float factor = zt_row_scale_avx2(x, K, &b->scale[row]);
+    b->start[row] = -128 * zt_row_bytes_avx2(b->q + row * b->step, x, K, factor);
 }
 
 // Eight bytes as two units: pairs (0, 2), (1, 3) in the lower half of each lane

@@ -46,7 +46,7 @@ static __m256 activate(enum zt_act act, __m256 y)
     return y;
 }
 
-static void epilogue(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y)
+void zt_epilogue_avx2(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y)
 {
     const float *gate = e->gate ? e->gate + (e->row ? e->row[m] : 0) * e->gate_step + n : NULL;
     for (int c = 0; c < columns; c += 8) {
@@ -70,7 +70,7 @@ static float dot(const float *x, const float *w, int C)
     return zt_sum8(sum);
 }
 
-static void route(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate)
+void zt_route_avx2(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate)
 {
     for (int r = 0; r < n; r++) {
         float s[ZT_EXPERTS_MAX], total = 0;
@@ -87,7 +87,7 @@ static void route(const zt_moe *w, const float *const *x, int n, int C, int32_t 
     }
 }
 
-static void swiglu(float *h, int64_t step, const float *u, int rows)
+void zt_swiglu_avx2(float *h, int64_t step, const float *u, int rows)
 {
     for (int r = 0; r < rows; r++, h += step, u += ZT_TILE_COLUMNS) {
         for (int c = 0; c < 16; c += 8) {
@@ -97,7 +97,7 @@ static void swiglu(float *h, int64_t step, const float *u, int rows)
     }
 }
 
-static void gather(float *f, int width, const float *const *y, const float *gate, int k)
+void zt_gather_avx2(float *f, int width, const float *const *y, const float *gate, int k)
 {
     for (int c = 0; c < width; c += 8) {
         __m256 v = _mm256_load_ps(f + c);
@@ -114,10 +114,10 @@ const zt_gemm zt_gemm_avx2 = {
     .interleave = zt_interleave_avx2,
     .expand = zt_expand_avx2,
     .multiply = zt_multiply_avx2,
-    .epilogue = epilogue,
-    .route = route,
-    .swiglu = swiglu,
-    .gather = gather,
+    .epilogue = zt_epilogue_avx2,
+    .route = zt_route_avx2,
+    .swiglu = zt_swiglu_avx2,
+    .gather = zt_gather_avx2,
 };
 
 void zt_linear_avx2(struct zt_device *d, zt_tensor out, zt_tensor x, const zt_matrix *w,

@@ -32,6 +32,12 @@ static const zt_kernels level_avx2 = {          // NULL elsewhere: not provided 
 };
 #endif
 
+#if HAVE_VNNI
+// The same of 256 bits in two encodings: a CPU that has neither stays at avx2.
+static const zt_kernels level_avxvnni = { .linear = zt_linear_avxvnni, .moe = zt_moe_avxvnni };
+static const zt_kernels level_avx512vl = { .linear = zt_linear_avx512vl, .moe = zt_moe_avx512vl };
+#endif
+
 #if HAVE_AVX512
 #define X(op) zt_##op##_fn zt_##op##_avx512;
 ZT_OPS(X)
@@ -58,11 +64,20 @@ const struct zt_kernel_level zt_levels[] = {
 #if HAVE_AVX2
     { "avx2",   ZT_HOST, ZT_NEED_AVX2,   &level_avx2 },
 #endif
+#if HAVE_VNNI
+    { "vnni",   ZT_HOST, ZT_NEED_AVX2 | ZT_NEED_AVX512VL, &level_avx512vl },
+    { "vnni",   ZT_HOST, ZT_NEED_AVX2 | ZT_NEED_AVXVNNI, &level_avxvnni },
+#endif
 #if HAVE_AVX512
     { "avx512", ZT_HOST, ZT_NEED_AVX2 | ZT_NEED_AVX512, &level_avx512 },
 #endif
     { NULL, ZT_HOST, 0, NULL },
 };
+
+bool zt_level_is_last(const struct zt_kernel_level *l, const char *last)
+{
+    return last && !strcmp(l->name, last) && !(l[1].name && !strcmp(l[1].name, last));
+}
 
 void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, enum zt_space space,
                        uint32_t have, const char *last)
@@ -74,7 +89,7 @@ void zt_kernels_select(zt_kernels *out, const struct zt_kernel_level *levels, en
             ZT_OPS(X)
 #undef X
         }
-        if (last && !strcmp(l->name, last))
+        if (zt_level_is_last(l, last))
             break;
     }
 }

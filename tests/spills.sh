@@ -10,6 +10,7 @@ set -u
 # Functions that must have such a loop, by library: those whose time is products. Compilers may add a suffix.
 declare -A hot=(
     [ztkernels_avx2]='zt_multiply_avx2 conv_f32_4 conv_f32_6 conv_bf16_2 conv_bf16_4 conv_bf16_6'
+    [ztkernels_vnni]='multiply'
     [ztkernels_avx512]='multiply_i8 multiply_bf16 multiply_f32
         attend_f32_4 attend_f32_8 attend_f32_12 attend_bf16_4 attend_bf16_8 attend_bf16_12
         conv_f32_4 conv_f32_8 conv_f32_12 conv_bf16_4 conv_bf16_8 conv_bf16_12'

@@ -227,7 +227,7 @@ static void test_four_bits_follow_the_layout(void **state)
 
     x[1] = 127, x[69] = -127;                                       // weights -7 and -3
     scale[16] = 0.5f;
-    static const char *const levels[] = { "c", "avx2", "avx512" };
+    static const char *const levels[] = { "c", "avx2", "vnni", "avx512" };
     const zt_matrix m = { ZT_I4, N, K, data, scale, NULL, factor };
     for (size_t i = 0; i < ZT_LEN(levels); i++) {
         zt_device *d = NULL;
