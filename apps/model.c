@@ -7,8 +7,10 @@
 
 #include "apps/check.h"
 #include "apps/convert.h"
+#include "apps/estimate.h"
 #include "apps/exits.h"
 #include "apps/options.h"
+#include "base/base.h"
 #include "diffusion/model.h"
 
 static const char *const precisions[] = { "default", "f32", "bf16", "int8", "int4", NULL };
@@ -65,7 +67,26 @@ static void print_info(const zt_model_info *i)
     }
     fputs("], \"default_prompt\": ", stdout);
     print_string(i->default_prompt);
-    puts("}");
+}
+
+// Of the family, or of our own additions to it.
+static const char *architecture(const zt_model *m)
+{
+    const zt_config *const c = &m->c;
+    return c->previous ? "zoetrope" : c->experts ? "wan-moe" : "wan";
+}
+
+// The time of a chunk is measured at 256x144 at most: a larger one would take minutes here and there.
+static int print_cost(zt_model *m)
+{
+    const zt_model_info *const i = zt_model_get_info(m);
+    const int w = i->w ? i->w : 832, h = i->h ? i->h : 480, mw = ZT_MIN(w, 256), mh = ZT_MIN(h, 144);
+    zt_estimate e = { 0 };
+    const int err = zt_estimate_chunk(m, mw, mh, false, &e);
+    printf(",\n \"architecture\": \"%s\", \"cache_bytes\": %" PRId64 ", \"cache_size\": \"%dx%d\", "
+           "\"ms_per_chunk\": %.1f, \"measured_size\": \"%dx%d\"}\n", architecture(m), zt_estimate_cache(m, w, h), w, h,
+           e.chunk_ms, mw, mh);
+    return err;
 }
 
 static int info(const char *path, const zt_common *common)
@@ -76,8 +97,10 @@ static int info(const char *path, const zt_common *common)
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
     err = zt_model_open_kv(&m, d, path, (enum zt_precision)given.precision, (enum zt_kv_choice)given.kv);
-    if (!err)
+    if (!err) {
         print_info(zt_model_get_info(m));
+        err = print_cost(m);
+    }
     zt_model_close(&m);
     zt_device_close(&d);
     return zt_exit_input(err);

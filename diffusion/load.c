@@ -35,8 +35,9 @@ void *zt_memory_take_raw(zt_memory *m, size_t bytes)
             m->block = grown;
             m->room = room;
         }
-        // what is left of a large page serves the small ones
-        const size_t size = bytes < 4 * BLOCK ? ZT_MAX(bytes, (size_t)BLOCK) : (size_t)zt_round_up((int64_t)bytes, 2 * BLOCK);
+        // as much again as there is, up to 128 MiB, so that few large pages are cut; what is not written is not there
+        const size_t more = (size_t)ZT_MIN(m->bytes, (int64_t)128 << 20);
+        const size_t size = ZT_MAX(ZT_MAX(bytes, (size_t)BLOCK), more);
         char *const p = zt_device_alloc_raw(m->d, size);
         if (!p)
             return NULL;

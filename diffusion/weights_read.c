@@ -194,10 +194,14 @@ bool zt_weight_fits(const zt_weight *w, const void *file, size_t n)
 {
     int64_t elements = 1;
     uint64_t bytes;
+    bool none = false;                          // then the other extents may be anything
+    for (int i = 0; i < w->rank; i++)
+        none |= w->shape[i] == 0;
     for (int i = 0; i < w->rank; i++) {
-        if (w->shape[i] < 0 || __builtin_mul_overflow(elements, w->shape[i], &elements))
+        if (w->shape[i] < 0 || (!none && __builtin_mul_overflow(elements, w->shape[i], &elements)))
             return false;
     }
+    elements = none ? 0 : elements;
     const size_t at = (size_t)((const char *)w->data - (const char *)file);
     if (elements != w->elements || at > n || w->bytes > n - at)
         return false;
