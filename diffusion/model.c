@@ -168,6 +168,10 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
         err = load_openings(m, &l);
     if (!err)
         err = zt_text_open(&m->text, &(zt_text_source){ m->d, c, &l, NULL, folder });
+    if (!err && m->text.kind && m->text.width != m->dit.text_dim) {
+        zt_error("%s: the text encoder makes rows of %d, the model takes %d", folder, m->text.width, m->dit.text_dim);
+        err = -EINVAL;
+    }
     if (!err)
         err = zt_decoder_open(&m->decoder, &(zt_decoder_source){ m->d, c, &l, l.other, NULL }, folder);
     if (!err) {

@@ -160,6 +160,8 @@ int zt_umt5_open(zt_umt5 *t, zt_device *d, const char *path, enum zt_type type)
 
 void zt_umt5_finish(zt_umt5 *t)
 {
+    if (!t->d)
+        return;
     zt_memory_finish(&t->memory);
     zt_weights_close(&t->w);
     free(t->block);

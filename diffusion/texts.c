@@ -8,9 +8,9 @@
 #include "base/base.h"
 #include "diffusion/text.h"
 
-extern const zt_text_kind zt_text_words;
+extern const zt_text_kind zt_text_words, zt_text_umt5;
 
-const zt_text_kind *const zt_texts[] = { &zt_text_words, NULL };
+const zt_text_kind *const zt_texts[] = { &zt_text_words, &zt_text_umt5, NULL };
 
 static bool found(const zt_text_kind *kind, const char *folder, char path[4096])
 {
