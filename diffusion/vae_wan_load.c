@@ -133,7 +133,7 @@ static int load_resample(reader *r, zt_vae_resample *p, const char *prefix, int 
     *out = channels_of(r, name, 0);
     p->conv.up = !r->encoder;
     if (!err)
-        err = zt_load_kernel(&r->l, &p->conv.w, r->v->type, name, (zt_kernel_shape){ ZT_MAX(*out, 1), C, 0, 3, 3 });
+        err = zt_load_conv(&r->l, &p->conv, r->v->type, ZT_MAX(*out, 1), C, name);
     return err;
 }
 
