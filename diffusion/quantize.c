@@ -98,8 +98,9 @@ float zt_quantize_row4(const float *x, int64_t n, int8_t *q, uint8_t *factor)
 static uint8_t to_e4m3(float x)
 {
     const float a = fabsf(x);
-    int e = 0;
-    frexpf(a, &e);                              // a = m * 2^e, m in [1/2, 1)
+    int e = -6;
+    if (a > 0)
+        frexpf(a, &e);                          // a = m * 2^e, m in [1/2, 1)
     e = ZT_MAX(e - 1, -6);
     const int steps = nearest(ldexpf(a, 3 - e));        // 8..16 of them; fewer below 2^-6
     const int code = (e + 6) * 8 + steps;       // 16 steps carry into the exponent

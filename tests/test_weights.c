@@ -21,6 +21,7 @@
 #include "diffusion/json.h"
 #include "diffusion/models.h"
 #include "diffusion/pickle.h"
+#include "diffusion/quantize.h"
 #include "diffusion/weights.h"
 
 static const char *tests;       // this folder
@@ -173,6 +174,28 @@ static void eight_bit_floats_are_read(void **state)
     assert_memory_equal(x, bs, sizeof(bs));
 }
 
+// Every value that there is comes back as itself; what lies between two goes to the nearer one.
+static void eight_bit_floats_are_written(void **state)
+{
+    uint8_t all[254], q[254];
+    float x[254];
+    int n = 0;
+    for (int b = 0; b < 256; b++) {
+        if ((b & 127) != 127)
+            all[n++] = (uint8_t)b;
+    }
+    const zt_weight t = { .usable = true, .coding = ZT_F8_E4M3, .elements = n, .data = all };
+    zt_weight_read(&t, 0, n, x);
+    assert_true(zt_quantize_row8f(x, n, q) == 1);
+    assert_memory_equal(q, all, sizeof(all));
+    const float between[] = { 448, 0x1.1p0f, 0x1.0fp0f, 0x1.3p0f, 0x1.8p-10f, -0x1.8p-10f, 0x1p-11f }, want[] = { 448, 1, 1, 1.25f, 0x1p-9f, -0x1p-9f, 0 };
+    zt_quantize_row8f(between, 7, q);
+    const zt_weight u = { .usable = true, .coding = ZT_F8_E4M3, .elements = 7, .data = q };
+    zt_weight_read(&u, 0, 7, x);
+    assert_memory_equal(x, want, sizeof(want));
+    assert_true(zt_quantize_row8f((const float[]){ 0, 0 }, 2, q) == 0 && q[1] == 0);
+}
+
 static void views_are_walked(void **state)
 {
     static const float data[] = { 0, 1, 2, 3, 4, 5 };
@@ -294,6 +317,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_changed_byte_does_no_harm),
         cmocka_unit_test(blocks_are_decoded_as_published),
         cmocka_unit_test(eight_bit_floats_are_read),
+        cmocka_unit_test(eight_bit_floats_are_written),
         cmocka_unit_test(views_are_walked),
         cmocka_unit_test(only_state_dicts_are_understood),
         cmocka_unit_test(names_lose_what_training_put_there),
