@@ -267,12 +267,19 @@ function count(outcome) {
         state.outcomes.splice(0, 300);
 }
 
+// A gap in the slots is dropped ones; at half the frame rate every other slot is none.
+function countGap(index) {
+    const gap = state.lastIndex === undefined ? 1 : index - state.lastIndex;
+    state.lastIndex = index;
+    state.gaps = [...(state.gaps || []), gap].slice(-24);
+    const step = Math.max(1, Math.min(...state.gaps));
+    for (let k = step; k < gap && k < 50; k += step)
+        count('dropped');
+}
+
 function heard(message) {
     if ('index' in message) {
-        if (state.lastIndex !== undefined)
-            for (let k = state.lastIndex + 1; k < message.index && k < state.lastIndex + 50; k++)
-                count('dropped');
-        state.lastIndex = message.index;
+        countGap(message.index);
         state.byRtp.set(message.rtp, message);
         if (state.byRtp.size > 120)
             state.byRtp.delete(state.byRtp.keys().next().value);

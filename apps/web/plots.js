@@ -37,7 +37,7 @@ export function drawLatency(canvas, samples, now) {
     g.fillStyle = colour('--quiet');
     g.strokeStyle = colour('--line');
     g.beginPath();
-    for (const line of [0, 50, 100, 200, 400, 800].filter(v => v <= top && (v < 200 || top > 250))) {
+    for (const line of [0, 50, 100, 200, 400, 800].filter(v => v <= top && (!v || v >= top / 6))) {
         g.moveTo(30, Math.round(y(line)) + .5);
         g.lineTo(w, Math.round(y(line)) + .5);
         g.fillText(line, 4, y(line) + 4);
