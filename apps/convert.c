@@ -157,7 +157,8 @@ static int plan_one(struct list *l, const zt_weight *t, enum zt_convert_to to)
 {
     static const enum how hows[] = { [ZT_CONVERT_INT8] = EIGHT, [ZT_CONVERT_INT4] = FOUR, [ZT_CONVERT_FP8] = FLOAT8 };
     const bool integers = becomes_integers(t, to);
-    const bool shorter = to == ZT_CONVERT_BF16 && is_matrix(t) && (t->coding || (t->type != ZT_BF16 && t->type != ZT_F16));
+    const bool short_already = !t->coding && (t->type == ZT_BF16 || t->type == ZT_F16);
+    const bool shorter = to == ZT_CONVERT_BF16 && is_matrix(t) && !short_already;
     zt_quantised m = { .w = t };
     const int err = integers || shorter ? find_rows(l->source, t, &m) : 0;
     if (err)
@@ -214,8 +215,8 @@ static void tell(struct list *l, size_t bytes)
     if (!l->show || percent == l->percent)
         return;
     l->percent = percent;
-    fprintf(stderr, "\r[%-40.*s] %3d %% of %lld MB%s", percent * 40 / 100, "########################################", percent,
-            (long long)(l->bytes / 1000000), percent == 100 ? "\n" : "");
+    fprintf(stderr, "\r[%-40.*s] %3d %% of %lld MB%s", percent * 40 / 100, "########################################",
+            percent, (long long)(l->bytes / 1000000), percent == 100 ? "\n" : "");
 }
 
 static void write_row(struct list *l, enum how how, int64_t r, int64_t n, FILE *f)
