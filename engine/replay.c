@@ -217,6 +217,23 @@ static int read_lines(struct reader *x, const char *path, FILE *f)
     return err;
 }
 
+int zt_replay_parse(zt_replay **out, FILE *f, const char *label, const zt_model *m)
+{
+    struct reader *x = calloc(1, sizeof(*x));
+    int err = x ? 0 : -ENOMEM;
+    if (!err) {
+        x->m = m;
+        x->r = calloc(1, sizeof(*x->r));
+        err = x->r ? read_lines(x, label, f) : -ENOMEM;
+        if (err)
+            zt_replay_free(&x->r);
+        else
+            *out = x->r;
+    }
+    free(x);
+    return err;
+}
+
 int zt_replay_read(zt_replay **out, const char *path, const zt_model *m)
 {
     FILE *f = fopen(path, "re");
@@ -225,18 +242,7 @@ int zt_replay_read(zt_replay **out, const char *path, const zt_model *m)
         zt_error("%s: %s", path, strerror(-err));
         return err;
     }
-    struct reader *x = calloc(1, sizeof(*x));
-    int err = x ? 0 : -ENOMEM;
-    if (!err) {
-        x->m = m;
-        x->r = calloc(1, sizeof(*x->r));
-        err = x->r ? read_lines(x, path, f) : -ENOMEM;
-        if (err)
-            zt_replay_free(&x->r);
-        else
-            *out = x->r;
-    }
-    free(x);
+    const int err = zt_replay_parse(out, f, path, m);
     fclose(f);
     return err;
 }

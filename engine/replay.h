@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engine/engine.h"
 
@@ -24,6 +25,8 @@ typedef struct zt_replay {
 // Strict: frames are dense from 0, controls are the model's, times descend. The last line may be cut off (a program
 // that was killed). 0, -ENOENT and the like, -EINVAL (content: logged with the line), -ENOMEM.
 int  zt_replay_read(zt_replay **out, const char *path, const zt_model *m);
+// The same from an open file; `label` is for the log.
+int  zt_replay_parse(zt_replay **out, FILE *f, const char *label, const zt_model *m);
 void zt_replay_free(zt_replay **r);     // takes NULL inside
 
 #ifdef __cplusplus

@@ -48,6 +48,14 @@ const zt_model_info *zt_model_get_info(const zt_model *m)
     return &m->info;
 }
 
+int zt_model_control(const zt_model *m, const char *name)
+{
+    for (int i = 0; i < m->info.n_controls; i++)
+        if (!strcmp(m->info.control[i], name))
+            return i;
+    return -1;
+}
+
 int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
 {
     if (fake.fail_state)
