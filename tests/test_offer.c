@@ -22,7 +22,8 @@
     "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA:BB\r\n" \
     "a=setup:actpass\r\n"
 #define VIDEO \
-    "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 108\r\n" ICE "a=mid:0\r\na=extmap:3 urn:ietf:params:rtp-hdrext:toffset\r\n" \
+    "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 108\r\n" ICE "a=mid:0\r\n" \
+    "a=extmap:3 urn:ietf:params:rtp-hdrext:toffset\r\n" \
     "a=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\na=recvonly\r\na=rtcp-mux\r\n" \
     "a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:102 H264/90000\r\n" \
     "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f\r\na=rtpmap:103 H264/90000\r\n" \
@@ -123,8 +124,8 @@ static void count(void *cookie, const char *candidate)
 
 static void fragments_trickle_and_restarts_are_told(void **state)
 {
-    static const char text[] = "a=ice-ufrag:abcd\r\na=ice-pwd:x\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n" CANDIDATE CANDIDATE
-                               "a=end-of-candidates\r\n";
+    static const char text[] = "a=ice-ufrag:abcd\r\na=ice-pwd:x\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n" CANDIDATE
+                               CANDIDATE "a=end-of-candidates\r\n";
     int n = 0;
     assert_int_equal(zt_fragment_read(text, strlen(text), "abcd", ZT_CANDIDATES_PUBLIC, count, &n), 0);
     assert_int_equal(n, 2);

@@ -71,12 +71,15 @@ static void pictures_come_at_once_and_stay(void **state)
     assert_true(browser_wait(b, "probe.frames.length > 0", 10000));
     const double first = browser_number(b, "return zoetrope.shownAt[0]");      // since the navigation began
     zt_sleep_until(zt_now() + seconds * ZT_S);
-    const double different = browser_number(b, "return seen().different"), span = browser_number(b, "return seen().span");
+    const double different = browser_number(b, "return seen().different");
+    const double span = browser_number(b, "return seen().span");
     const double decoded = browser_number(b, frames_decoded);
     const double p50 = browser_number(b, "return quantile(delays(), .5)");
     const double p95 = browser_number(b, "return quantile(delays(), .95)");
     print_message("navigation to first picture %.0f ms; in %d s %.0f of %.0f pictures seen, %.0f decoded; "
                   "made to page: p50 %.1f ms, p95 %.1f ms\n", first, seconds, different, span, decoded, p50, p95);
+    if (getenv("ZOETROPE_SCREENSHOT"))
+        assert_true(browser_screenshot(b, getenv("ZOETROPE_SCREENSHOT")));
     assert_true(different > 0.5 * span && span >= 0.95 * 24 * seconds);
     if (is_quiet()) {
         assert_true(first <= 1500);
@@ -132,7 +135,8 @@ static void vp8_is_taken_where_there_is_no_h264(void **state)
     open_page("?codec=vp8");
     assert_true(browser_wait(b, "probe.frames.length > 48", 20000));
     assert_true(browser_wait(b, "document.getElementById('facts').textContent.includes('VP8')", 5000));
-    const double different = browser_number(b, "return seen().different"), span = browser_number(b, "return seen().span");
+    const double different = browser_number(b, "return seen().different");
+    const double span = browser_number(b, "return seen().span");
     assert_true(different > 0.5 * span);
     close_page();
 }

@@ -2,7 +2,7 @@
 // Many WHEP viewers against a zoetrope-serve that runs, counted: what each got, and what they cost the server.
 // Usage: whep_view URL VIEWERS SECONDS          all at once; the first asks for statistics
 //        whep_view URL VIEWERS SECONDS JOINS    so many join and leave at random, VIEWERS at a time
-// One JSON object on stdout. Exit 0: each got 99 % of the pictures (or all joins were answered and nothing is left over).
+// One JSON object on stdout. Exit 0: each got 99 % of the pictures (or joins were answered and nothing is left over).
 #include <cjson/cJSON.h>
 #include <libsoup/soup.h>
 #include <stdio.h>

@@ -121,7 +121,9 @@ if ! first_packet "$port"; then
 fi
 say "First picture $(($(now_ms) - start)) ms after start."
 say ""
-say "  Watch    http://127.0.0.1:$http/ in a browser, or ffplay rtsp://127.0.0.1:$port/live"
+say "  Open     http://127.0.0.1:$http/ in a browser"
+[ -z "${SSH_CONNECTION:-}" ] || say "           from your own machine: ssh -L $http:127.0.0.1:$http $(id -un)@$(set -- $SSH_CONNECTION; echo "$3") first"
+say "  Or       ffplay rtsp://127.0.0.1:$port/live"
 say "  Numbers  http://127.0.0.1:$http/metrics"
 say "  Render   build/apps/zoetrope-render -p \"snowy mountains at sunset\" -n 240 -o clip.mp4"
 

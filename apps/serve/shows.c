@@ -200,7 +200,7 @@ static int look_after_one(zt_serve *s, zt_entry *e)
     const int64_t now = zt_now();
     const int err = zt_show_failed(e->show);
     if (err == -ETIME && !e->ttl && !s->budget_ms)
-        return 0;                   // this machine is busy just now: zt_serve_look_after() ends it, who waits begins it anew
+        return 0;                   // a busy moment: zt_serve_look_after() ends it, who waits begins it anew
     if (err && !e->ttl)
         return exit_code(err);
     if (zt_show_viewers(e->show) > 0) {
