@@ -55,6 +55,7 @@ static void explain(const zt_engine *e, const zt_pace *p, int64_t bytes, int64_t
 int zt_admit_check(zt_engine *e, const zt_model *m, const zt_pace *p, int w, int h, zt_refused *out)
 {
     const int64_t bytes = bytes_of(m, w, h), left = zt_memory_left();
+    e->sched.costs.now = zt_now();
     *out = (zt_refused){ .reason = zt_sched_admit(&e->sched, p) };
     if (out->reason == ZT_ADMITTED && bytes > left - left / 16)
         out->reason = ZT_REFUSED_MEMORY;

@@ -62,6 +62,9 @@ typedef struct zt_estimate {
 zt_estimate zt_costs_of(const zt_costs *c, const zt_shape *s);
 void        zt_costs_add(zt_costs *c, const zt_shape *s, int64_t ns);
 
+// Was a pass of this model seen within the last minute? What was read from a file was not.
+bool        zt_costs_fresh(const zt_costs *c, int model);
+
 // Lines of text of one model's classes, and back: models are numbered by their opener, so `model` is not in them.
 // Reading takes what it can of hostile input and returns how many classes it took, or -EINVAL: not such a file, or
 // another key's.

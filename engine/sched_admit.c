@@ -63,7 +63,9 @@ enum zt_refusal zt_sched_admit(const zt_sched *s, const zt_pace *p)
         room |= !s->lane[i].used;
     if (!room)
         return ZT_REFUSED_SESSIONS;
-    if (p->pacing != ZT_LIVE)
+    // Alone on the machine, and all that is known was measured long ago, perhaps under another load: nothing would ever
+    // be measured again if it were sent away. Its budget is judged by its first frames.
+    if (p->pacing != ZT_LIVE || (zt_sched_load(s) <= 0 && !zt_costs_fresh(&s->costs, p->model)))
         return ZT_ADMITTED;
     if (zt_sched_load(s) + share(s, &c) > ZT_ADMIT_LOAD)
         return ZT_REFUSED_LOAD;
