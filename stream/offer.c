@@ -16,7 +16,9 @@
 
 typedef struct reader {
     // The whole
-    bool  ice, dtls;
+    bool  dtls;
+    bool  ufrag_here, pwd_here, ufrag_all, pwd_all;     // of this section; before the first, for all
+    bool  open, lacks;          // this section has a port; one with a port has no credentials
     char  ufrag[257];
     int   media, candidates;
     bool  channel;
@@ -79,12 +81,25 @@ static void read_formats(reader *r, const char *list)
 }
 
 // "m=video 9 UDP/TLS/RTP/SAVPF 96 97"
+static void end_media(reader *r)
+{
+    if (!r->media) {
+        r->ufrag_all = r->ufrag_here;
+        r->pwd_all = r->pwd_here;
+    } else if (r->open && !((r->ufrag_here || r->ufrag_all) && (r->pwd_here || r->pwd_all))) {
+        r->lacks = true;
+    }
+    r->ufrag_here = r->pwd_here = false;
+}
+
 static bool begin_media(reader *r, const char *line)
 {
     char kind[32], protocol[64];
     int port, used = 0;
     if (sscanf(line, "m=%31s %d %63s %n", kind, &port, protocol, &used) < 3 || !used || port < 0 || port > 65535)
         return false;
+    end_media(r);
+    r->open = port != 0;
     r->in_video = false;
     if (!strcmp(kind, "application") && strstr(protocol, "DTLS/SCTP"))
         r->channel = true;
@@ -131,10 +146,11 @@ static void read_attribute(reader *r, const char *line)
 {
     const char *text;
     if ((text = after(line, "a=ice-ufrag:")) && strlen(text) < sizeof(r->ufrag) && *text) {
+        r->ufrag_here = true;
         if (!r->ufrag[0])
             strcpy(r->ufrag, text);
     } else if ((text = after(line, "a=ice-pwd:")) && strlen(text) >= 22) {
-        r->ice = true;
+        r->pwd_here = true;
     } else if ((text = after(line, "a=fingerprint:")) && strchr(text, ' ')) {
         r->dtls = true;
     } else if (!r->in_video) {
@@ -239,12 +255,13 @@ int zt_offer_read(zt_offer *out, const char *sdp, size_t bytes, const char *code
     if (!copy)
         return -ENOMEM;
     int err = read_lines(&r, copy, sdp, bytes, keep);
+    end_media(&r);
     const int failed = ferror(copy);
     if (fclose(copy) || failed)
         err = -ENOMEM;
     if (!err && !r.media)
         err = -EINVAL;
-    if (!err && (r.video < 0 || r.sends_only || !r.ice || !r.ufrag[0] || !r.dtls))
+    if (!err && (r.video < 0 || r.sends_only || r.lacks || !r.ufrag[0] || !r.dtls))
         err = -ENOTSUP;
     if (!err)
         err = choose(&o, &r, codec);

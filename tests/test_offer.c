@@ -70,6 +70,7 @@ static void what_cannot_be_used_is_refused(void **state)
         { HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n", -ENOTSUP },      // no ICE
         { HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" ICE "a=rtpmap:96 AV1/90000\r\n", -ENOTSUP },
         { HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" ICE "a=sendonly\r\na=rtpmap:96 VP8/90000\r\n", -ENOTSUP },
+        { HEAD VIDEO "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n", -ENOTSUP },     // no ICE there
         { HEAD VIDEO "a=x:\xff\xfe\r\n", -EINVAL },
         { HEAD VIDEO "a=x:\x01\r\n", -EINVAL },
         { HEAD VIDEO VIDEO VIDEO VIDEO VIDEO VIDEO VIDEO VIDEO VIDEO, -EINVAL },
