@@ -249,7 +249,7 @@ static bool repeat(zt_sched *s, struct zt_view *v, int n, int64_t now, zt_todo *
         *todo = (zt_todo){ .id = (int)(c - s->lane), .action = ZT_DO_REPEAT, .index = c->next,
                            .pts = zt_lane_pts(c, c->next), .due = zt_lane_due(c, c->next) };
         zt_lane_fly(c, c->next, false);
-        zt_lane_decide(zt_lane_flight(c, c->flying - 1), ZT_REPEATED);
+        zt_lane_flight(c, c->flying - 1)->repeated = true;
         zt_plan_missed(s, c, now);
         c->next++;
         c->taken = true;

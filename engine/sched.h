@@ -74,6 +74,7 @@ struct zt_flight {
     uint64_t        index;
     int64_t         pts, made;
     bool            full;           // at least the target steps, no rung down
+    bool            repeated;       // the picture before once more
     bool            decided;
     enum zt_outcome outcome;
 };

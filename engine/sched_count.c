@@ -76,6 +76,13 @@ void zt_sched_lost(zt_sched *s, int id, uint64_t index)
     }
 }
 
+static void learn_encode(zt_sched *s, struct zt_lane *c, int64_t ns)
+{
+    zt_cost_add(&c->encode, ns);
+    zt_costs_add(&s->costs, &(zt_shape){ .effort = ZT_EFFORT_ENCODE, .model = c->pace.model,
+                                         .tokens = ZT_MAX(c->pace.tokens, 1) }, ns);
+}
+
 void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now)
 {
     struct zt_lane *c = &s->lane[id];
@@ -85,14 +92,14 @@ void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now)
     if (!c->exact && !index)
         c->epoch = now;
     c->exact = true;
-    if (zt_lane_live(c) && now > c->epoch + f->pts)
+    if (f->repeated)
+        zt_lane_decide(f, ZT_REPEATED);
+    else if (zt_lane_live(c) && now > c->epoch + f->pts)
         zt_lane_decide(f, ZT_LATE);
     else
         zt_lane_decide(f, f->full ? ZT_ON_TIME : ZT_DEGRADED);
-    zt_cost_add(&c->encode, now - f->made);
-    zt_costs_add(&s->costs, &(zt_shape){ .effort = ZT_EFFORT_ENCODE, .model = c->pace.model,
-                                         .tokens = ZT_MAX(c->pace.tokens, 1) }, now - f->made);
-
+    if (!f->repeated)                   // it says nothing of what a new picture costs
+        learn_encode(s, c, now - f->made);
     for (int i = 0; zt_lane_flight(c, i) != f; i++)
         zt_lane_decide(zt_lane_flight(c, i), ZT_DROPPED);
     zt_lane_settle(c, now, zt_sched_finished(s, id));

@@ -141,7 +141,7 @@ void world_do(world *w, const zt_todo *t)
     // Packets that came while this ran are reported with their own times, as another thread would.
     world_deliver(w, w->now);
     zt_sched_done(&w->sched, t, 1, started, w->now);
-    if (t->action != ZT_DO_PASS)
+    if (t->action == ZT_DO_SHOW || (t->action == ZT_DO_REPEAT && !w->full))
         hand_over(w, t);
 }
 

@@ -18,6 +18,7 @@ typedef struct world {
     int64_t   pass, commit, show, encode;           // ns; `commit` is what a merged commit adds
     int64_t   stall_at, stall;                      // the first frame begun at or after stall_at takes this much longer
     uint64_t  lose;                                 // no packet for this slot (0: none)
+    bool      full;                                 // repeats find no room at the encoder
     uint64_t  random;                               // non-zero: costs vary up to `spread` times
     int       spread;
     // what happened

@@ -125,6 +125,20 @@ static void overload_repeats_pictures_and_keeps_the_clock(void **state)
     assert_true(w->shows >= (uint64_t)(20000 / 59) - 2);    // the machine is never idle
 }
 
+static void a_repeat_that_nobody_gets_is_dropped(void **state)
+{
+    (void)state;
+    world *w = world_make(50 * MS, 1 * MS, 8 * MS, 2 * MS);
+    w->full = true;
+    world_start(w, (zt_pace){ .steps_max = 2, .first_steps = 1, .keep_rate = true });
+    world_run(w, 21000 * MS);
+    const uint64_t slots = (uint64_t)((w->now - w->first_packet) / (40 * MS)) + 1;
+    assert_in_range(world_counted_all(w), slots - 2, slots + 1);
+    assert_true(w->repeats > slots / 5);
+    assert_int_equal(world_counted(w, ZT_REPEATED), 0);
+    assert_in_range(world_counted(w, ZT_DROPPED), w->repeats - 2, w->repeats);
+}
+
 static void a_long_stall_drops_slots_and_loses_no_frame(void **state)
 {
     (void)state;
@@ -413,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_frame_is_shown_early_when_its_plan_fails),
         cmocka_unit_test(steps_that_do_not_last_are_not_tried),
         cmocka_unit_test(overload_repeats_pictures_and_keeps_the_clock),
+        cmocka_unit_test(a_repeat_that_nobody_gets_is_dropped),
         cmocka_unit_test(a_long_stall_drops_slots_and_loses_no_frame),
         cmocka_unit_test(a_short_stall_repeats),
         cmocka_unit_test(a_little_late_is_late),
