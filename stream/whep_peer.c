@@ -265,7 +265,7 @@ static void on_channel(GstElement *rtc, GObject *channel, zt_viewer *v)
     const bool mine = !v->channel && v->rtc && label && !strcmp(label, "control");
     if (mine) {
         v->channel = g_object_ref(channel);
-        g_signal_connect(channel, "on-message-string", G_CALLBACK(on_message), v);  // ends with v->channel
+        listen_to(channel, "on-message-string", G_CALLBACK(on_message), v);     // ends with v->channel
     }
     g_mutex_unlock(&v->lock);
     g_free(label);
