@@ -70,6 +70,8 @@ expect 64 '192.0.2.1 can be reached by others' "$serve" --rtsp 192.0.2.1:8554
 expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1
 expect 64 'is not HOST:PORT' "$serve" --listen 127.0.0.1:99999
 expect 64 '--steps: "3-2"' "$serve" --steps 3-2
+expect 64 'stun:HOST:PORT' "$serve" --ice-server turn:user@turn.example:3478
+expect 64 'stun:HOST:PORT' "$serve" --ice-server 'stun:stun.example:3478 turn.example'
 expect 64 'nothing to serve' "$serve" --listen off --rtsp off
 expect 64 'what to measure is missing' "$bench"
 expect 66 'No such file' "$render" -o out.y4m --replay none.jsonl

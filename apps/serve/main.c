@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "stream/whep.h"
 
+#define ICE_SERVERS 8
 #define LOOK_AFTER (20 * ZT_MS)         // a first viewer waits for so long at most
 
 typedef struct address {
@@ -65,6 +66,30 @@ static int read_ports(zt_serve *s, const zt_program *p)
     return -1;
 }
 
+// "stun:HOST:PORT" or "turn:USER:SECRET@HOST:PORT".
+static bool is_ice_server(const char *url)
+{
+    if (!strncmp(url, "stun:", 5))
+        return url[5] && !strchr(url, '@');
+    const char *colon = strncmp(url, "turn:", 5) ? NULL : strchr(url + 5, ':'), *at = colon ? strrchr(colon, '@') : NULL;
+    return at && colon > url + 5 && at > colon + 1 && at[1];
+}
+
+static int read_ice(const zt_serve *s, const zt_program *p)
+{
+    const char *at = s->ice_server ? s->ice_server : "";
+    for (int n = 0; *(at += strspn(at, " ")); n++) {
+        char url[256];
+        const int bytes = (int)strcspn(at, " ");
+        snprintf(url, sizeof(url), "%.*s", bytes, at);
+        if (n == ICE_SERVERS || bytes >= (int)sizeof(url) || !is_ice_server(url))
+            return zt_options_misuse(p, "--ice-server: %d at most of stun:HOST:PORT and turn:USER:SECRET@HOST:PORT",
+                                     ICE_SERVERS);
+        at += bytes;
+    }
+    return -1;
+}
+
 static int read_whip(zt_serve *s, const zt_program *p)
 {
     if (s->whip && strncmp(s->whip, "http://", 7) && strncmp(s->whip, "https://", 8))
@@ -102,6 +127,8 @@ static int check(zt_serve *s, const zt_program *p, address *http, address *rtsp)
         code = zt_options_misuse(p, "nothing to serve: --listen and --rtsp are both off");
     if (code < 0)
         code = read_ports(s, p);
+    if (code < 0)
+        code = read_ice(s, p);
     if (code < 0 && s->whip && http->port < 0)
         code = zt_options_misuse(p, "--whip needs --listen");
     return code < 0 ? read_whip(s, p) : code;
@@ -179,13 +206,13 @@ static int open_rtsp(zt_serve *s, const address *rtsp)
     return 0;
 }
 
-// Where it is not there the page shows pictures instead. *server: one list entry per word.
+// Where it is not there the page shows pictures instead.
 static void open_whep(zt_serve *s, zt_http *http, const address *listen)
 {
-    const char *url[9] = { NULL };
+    const char *url[ICE_SERVERS + 1] = { NULL };
     char *list = strdup(s->ice_server ? s->ice_server : ""), *rest = NULL;
     int n = 0;
-    for (char *at = list ? strtok_r(list, " ", &rest) : NULL; at && n < 8; at = strtok_r(NULL, " ", &rest))
+    for (char *at = list ? strtok_r(list, " ", &rest) : NULL; at && n < ICE_SERVERS; at = strtok_r(NULL, " ", &rest))
         url[n++] = at;
     const bool any = !strcmp(listen->host, "0.0.0.0") || !strcmp(listen->host, "::");
     const zt_whep_params p = {
