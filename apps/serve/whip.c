@@ -48,8 +48,12 @@ static void on_deleted(GObject *http, GAsyncResult *result, gpointer cookie)
         g_bytes_unref(reply);
 }
 
+// An answer that is still on its way would be another viewer's.
 static void forget(zt_whip *w)
 {
+    g_cancellable_cancel(w->cancel);
+    g_object_unref(w->cancel);
+    w->cancel = g_cancellable_new();
     SoupMessage *msg = w->resource ? request(w, "DELETE", w->resource) : NULL;
     if (msg)
         soup_session_send_and_read_async(w->http, msg, G_PRIORITY_DEFAULT, NULL, on_deleted, NULL);
@@ -70,7 +74,7 @@ static void on_reply(GObject *http, GAsyncResult *result, gpointer cookie)
     GError *error = NULL;
     SoupMessage *msg = soup_session_get_async_result_message(SOUP_SESSION(http), result);
     GBytes *reply = soup_session_send_and_read_finish(SOUP_SESSION(http), result, &error);
-    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {     // w is gone
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {     // w is gone, or has begun anew
         g_error_free(error);
         return;
     }
@@ -186,7 +190,6 @@ void zt_whip_close(zt_whip **whip)
         g_source_destroy(w->retry);
         g_source_unref(w->retry);
     }
-    g_cancellable_cancel(w->cancel);
     forget(w);
     if (w->http)
         soup_session_abort(w->http);
