@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/serve/web.h"
 #include "base/base.h"
@@ -109,10 +110,8 @@ cJSON *zt_web_body(SoupServerMessage *msg)
 void zt_web_id(char id[ZT_ID_BYTES])
 {
     uint64_t bits[2] = { 0 };
-    FILE *f = fopen("/dev/urandom", "rb");
-    if (!f || fread(bits, sizeof(bits), 1, f) != 1)
+    if (getentropy(bits, sizeof(bits)) < 0)     // needs no descriptor: there may be none left
         abort();                // ids that can be guessed are worse than none
-    fclose(f);
     snprintf(id, ZT_ID_BYTES, "%016llx%016llx", (unsigned long long)bits[0], (unsigned long long)bits[1]);
 }
 
