@@ -63,6 +63,8 @@ expect 400 'a bad size' -X POST "${json[@]}" -d '{"prompt":"sea","size":"3x3"}' 
 expect 400 'a fraction' -X POST "${json[@]}" -d '{"prompt":"sea","fps":2.5}' "${url}sessions"
 expect 400 'an unknown control' -X PATCH "${json[@]}" -d '{"controls":{"jump":1}}' "${url}sessions/live"
 expect 400 'a control that is too large' -X PATCH "${json[@]}" -d '{"controls":{"yaw":1e9}}' "${url}sessions/live"
+expect 400 'a time that fills a page' -X PATCH "${json[@]}" -d '{"controls":{"yaw":0},"t":1e300,"seq":1}' "${url}sessions/live"
+expect 400 'a number of a control that is none' -X PATCH "${json[@]}" -d '{"controls":{"yaw":0},"t":1,"seq":-1e300}' "${url}sessions/live"
 expect 404 'no such session' -X DELETE "${url}sessions/0123456789abcdef0123456789abcdef"
 expect 403 'live stays' -X DELETE "${url}sessions/live"
 head -c 300000000 /dev/zero > "$work/large"
@@ -81,7 +83,13 @@ grep -q '"ignored":\["cat"\]' "$work/body" || complain "ignored: $(cat "$work/bo
 expect 200 'steering it' -X PATCH "${json[@]}" -d '{"controls":{"yaw":0.5},"prompt":"sea"}' "${url}sessions/$id"
 expect 200 'a picture of it' "${url}s/$id.jpg"
 [ "$(head -c 3 "$work/body" | od -An -tx1 | tr -d ' ')" = ffd8ff ] || complain 'no JPEG'
+curl -s -m 30 -o "$work/stream" "${url}s/$id.mjpeg" & pictures=$!
+for _ in $(seq 200); do [ -s "$work/stream" ] && break; sleep 0.05; done
+counted() { curl -s "${url}metrics" | awk '/^zoetrope_frames_total|duration_seconds_count{stage="encode"/ { n += $2 } END { print n }'; }
+before=$(counted)
 expect 204 'ending it' -X DELETE "${url}sessions/$id"
+[ "$(counted)" -ge "$before" ] || complain "counters went back from $before to $(counted)"
+wait $pictures || complain "the stream of pictures of a session that has ended: curl ended with $?"
 expect 404 'it is gone' -X DELETE "${url}sessions/$id"
 expect 201 'one that nobody wants' -X POST "${json[@]}" -d '{"prompt":"sea","ttl_s":1}' "${url}sessions"
 id=$(sed 's/.*"id":"\([0-9a-f]*\)".*/\1/' "$work/body")

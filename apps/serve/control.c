@@ -24,12 +24,23 @@ static void send_line(zt_web_viewer *v, const char *key, const char *line)
     send(v, root);
 }
 
+static gboolean has_ended(gpointer name, gpointer id, gpointer cookie)
+{
+    (void)id;
+    zt_show *show = zt_serve_find(cookie, name);
+    const bool ended = !show;
+    zt_show_unref(&show);
+    return ended;
+}
+
 void zt_web_steered(zt_http *h, zt_show *show, const zt_web_viewer *by)
 {
     const char *name = zt_show_get_params(show)->id, *id = by ? by->id : "http";
     const char *last = g_hash_table_lookup(h->steerer, name);
     if (last && !strcmp(last, id))
         return;
+    if (g_hash_table_size(h->steerer) >= ZT_SHOWS)
+        g_hash_table_foreach_remove(h->steerer, has_ended, h->serve);
     g_hash_table_insert(h->steerer, g_strdup(name), g_strdup(id));
     GHashTableIter all;
     gpointer item;
@@ -144,6 +155,8 @@ static gboolean tell_pictures(gpointer cookie)
 void zt_http_jpeg(void *cookie, zt_show *show)
 {
     zt_http *h = *(zt_http **)cookie;
+    if (!h)
+        return;
     struct shown *s = g_new0(struct shown, 1);
     s->http = h;
     s->show = zt_show_ref(show);

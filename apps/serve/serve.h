@@ -44,7 +44,7 @@ typedef struct zt_serve {
     pthread_mutex_t lock;       // over what follows
     zt_entry    entry[ZT_SHOWS];        // the first is `live`
     zt_show    *dying[ZT_SHOWS];        // references: the main thread closes them
-    zt_metrics  past;           // of test patterns that have ended: the engine does not know them
+    zt_metrics  past;           // of test patterns that have ended and of encoders: the engine does not know them
     uint64_t    rejected;
 } zt_serve;
 

@@ -228,6 +228,15 @@ void zt_show_close(zt_show *s)
     zt_stream_close(&vp8);
     zt_stream_close(&jpeg);
     zt_stream_close(&stream);
+    s->studio->jpeg(s->studio->cookie, s);      // who waits for a picture waits in vain
+}
+
+bool zt_show_closed(zt_show *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool closed = !s->stream;
+    pthread_mutex_unlock(&s->lock);
+    return closed;
 }
 
 // FOLDER/ID-SECONDS.jsonl

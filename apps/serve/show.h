@@ -31,7 +31,7 @@ typedef struct zt_studio {
     const char     *log_folder;     // where sessions are written down, or NULL
     // From threads of the streams; the first only while zt_show_reports() is above 0.
     void          (*shown)(void *cookie, zt_show *s, const zt_shown *what);
-    void          (*jpeg)(void *cookie, zt_show *s);
+    void          (*jpeg)(void *cookie, zt_show *s);     // a new one, or there will be no more
     void           *cookie;
 } zt_studio;
 
@@ -57,6 +57,7 @@ void     zt_show_close(zt_show *s);
 int      zt_show_begin(zt_show *s, zt_refused *refused);
 void     zt_show_end(zt_show *s);
 bool     zt_show_runs(zt_show *s);
+bool     zt_show_closed(zt_show *s);            // there will be no more pictures
 int      zt_show_failed(zt_show *s);            // the session's or the stream's error, 0: none
 
 // From any thread.

@@ -31,12 +31,18 @@ static bool is_promised(const zt_serve *s, const zt_entry *e)
     return others && !s->no_admission;
 }
 
+static void touch(zt_entry *e, int64_t now)
+{
+    e->touched = now;
+    zt_show_lease(e->show, now + (e->ttl ? e->ttl : LINGER));
+}
+
 static int begin(zt_serve *s, zt_entry *e, zt_refused *refused)
 {
     e->touched = zt_now();
     const int err = zt_show_begin(e->show, is_promised(s, e) ? refused : NULL);
-    if (!err && e->ttl)
-        zt_show_lease(e->show, e->touched + e->ttl);
+    if (!err)
+        touch(e, e->touched);
     if (err < 0 || e->reported)
         return err;
     e->reported = true;
@@ -71,14 +77,15 @@ int zt_serve_wake(zt_serve *s, zt_show *show, zt_refused *refused)
 
 int zt_serve_add(zt_serve *s, const zt_show_params *p, int64_t ttl, zt_show **out, zt_refused *refused)
 {
-    int n = 0, at = 0, err = -EAGAIN;
+    int n = 0, dying = 0, at = 0, err = -EAGAIN;
     pthread_mutex_lock(&s->lock);
     for (int i = 1; i < ZT_SHOWS; i++) {
         n += s->entry[i].show != NULL;
+        dying += s->dying[i] != NULL;
         at = at || s->entry[i].show ? at : i;
     }
     zt_show *show = NULL;
-    if (at && n < s->max_sessions)
+    if (at && n < s->max_sessions && n + dying < ZT_SHOWS - 1)      // all of them may be dying at once
         err = zt_show_create(&show, &s->studio, p);
     if (!err) {
         s->entry[at] = (zt_entry){ show, zt_now(), ttl, true };
@@ -97,10 +104,24 @@ int zt_serve_add(zt_serve *s, const zt_show_params *p, int64_t ttl, zt_show **ou
     return err;
 }
 
+// What it has counted stays counted when it goes, or when `live` ends its session. Under the lock.
+static void keep_counts(zt_serve *s, zt_show *show, bool goes)
+{
+    zt_metrics m;
+    zt_show_metrics(show, &m);
+    m.sessions = 0;
+    if (goes)
+        zt_histogram_merge(&s->past.stage[ZT_ENCODE], &m.stage[ZT_ENCODE]);
+    m.stage[ZT_ENCODE] = (zt_histogram){ 0 };       // a show's, not its session's
+    if (s->test_pattern)
+        zt_metrics_merge(&s->past, &m);
+}
+
 // Under the lock.
 static void take_out(zt_serve *s, zt_entry *e)
 {
-    for (int i = 0; i < ZT_SHOWS; i++) {
+    keep_counts(s, e->show, true);
+    for (int i = 1; i < ZT_SHOWS; i++) {
         if (s->dying[i])
             continue;
         s->dying[i] = e->show;
@@ -124,10 +145,8 @@ void zt_serve_touch(zt_serve *s, const zt_show *show)
 {
     pthread_mutex_lock(&s->lock);
     zt_entry *e = find(s, zt_show_get_params(show)->id);
-    if (e) {
-        e->touched = zt_now();
-        zt_show_lease(e->show, e->touched + e->ttl);
-    }
+    if (e)
+        touch(e, zt_now());
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -203,10 +222,8 @@ static int look_after_one(zt_serve *s, zt_entry *e)
         return 0;                   // a busy moment: zt_serve_look_after() ends it, who waits begins it anew
     if (err && !e->ttl)
         return exit_code(err);
-    if (zt_show_viewers(e->show) > 0) {
-        e->touched = now;
-        zt_show_lease(e->show, now + e->ttl);
-    }
+    if (zt_show_viewers(e->show) > 0)
+        touch(e, now);
     if (err || (e->ttl && now - e->touched > e->ttl)) {
         zt_info("session %s: %s", zt_show_get_params(e->show)->id, err ? "failed" : "nobody wants it any more");
         take_out(s, e);
@@ -238,11 +255,7 @@ int zt_serve_look_after(zt_serve *s)
     const bool unwatched = live->show && zt_now() - live->touched > LINGER;
     if (live->show && (unwatched || zt_show_failed(live->show)) && zt_show_runs(live->show)) {
         idle = zt_show_ref(live->show);
-        zt_metrics m;
-        zt_show_metrics(live->show, &m);
-        m.sessions = 0;
-        if (s->test_pattern)
-            zt_metrics_merge(&s->past, &m);
+        keep_counts(s, live->show, false);
     }
     pthread_mutex_unlock(&s->lock);
     if (idle)

@@ -58,9 +58,35 @@ static void add_part(watcher *w, const zt_packet *p, const zt_shown *what)
     soup_server_message_unpause(w->msg);
 }
 
+// Takes it out of no list.
+static void end(watcher *w, unsigned status, const char *why)
+{
+    if (w->stream)
+        soup_message_body_complete(soup_server_message_get_response_body(w->msg));
+    else
+        zt_web_error(w->msg, status, "%s", why);
+    soup_server_message_unpause(w->msg);
+    watcher_free(w);
+}
+
+static void end_all(zt_http *h, const zt_show *show)
+{
+    for (guint i = h->watcher->len; i-- > 0;) {
+        watcher *w = g_ptr_array_index(h->watcher, i);
+        if (w->show != show)
+            continue;
+        g_ptr_array_remove_index_fast(h->watcher, i);
+        end(w, 404, "the session has ended");
+    }
+}
+
 void zt_web_pictures(zt_http *h, zt_show *show)
 {
     zt_shown what;
+    if (zt_show_closed(show)) {
+        end_all(h, show);
+        return;
+    }
     zt_packet *p = zt_show_jpeg(show, &what);
     for (guint i = h->watcher->len; p && i-- > 0;) {
         watcher *w = g_ptr_array_index(h->watcher, i);
@@ -82,12 +108,8 @@ void zt_web_pictures(zt_http *h, zt_show *show)
 
 void zt_web_pictures_stop(zt_http *h)
 {
-    for (guint i = 0; i < h->watcher->len; i++) {
-        watcher *w = g_ptr_array_index(h->watcher, i);
-        soup_message_body_complete(soup_server_message_get_response_body(w->msg));
-        soup_server_message_unpause(w->msg);
-        watcher_free(w);
-    }
+    for (guint i = 0; i < h->watcher->len; i++)
+        end(g_ptr_array_index(h->watcher, i), 503, "the server is stopping");
     g_ptr_array_set_size(h->watcher, 0);
 }
 

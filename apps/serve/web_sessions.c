@@ -57,6 +57,12 @@ static const char *read_controls(const zt_model *m, const cJSON *controls, float
     return NULL;
 }
 
+// What comes back with each frame: it is printed, so it has an end.
+static bool is_mark(const cJSON *c)
+{
+    return !c || (cJSON_IsNumber(c) && c->valuedouble >= 0 && c->valuedouble <= (double)(INT64_C(1) << 53));
+}
+
 const char *zt_web_apply(zt_http *h, zt_show *show, const cJSON *root, char *ignored, size_t bytes)
 {
     const zt_model *m = h->serve->setup.model;
@@ -73,7 +79,9 @@ const char *zt_web_apply(zt_http *h, zt_show *show, const cJSON *root, char *ign
         return wrong;
     if (!prompt && !controls)
         return "neither \"prompt\" nor \"controls\"";
-    if (cJSON_IsNumber(t) && cJSON_IsNumber(seq))
+    if (!is_mark(t) || !is_mark(seq))
+        return "\"t\" and \"seq\" are not numbers from 0 to 2^53";
+    if (t && seq)
         zt_show_mark(show, t->valuedouble, seq->valuedouble);
     if (prompt) {
         zt_show_prompt(show, prompt->valuestring);

@@ -149,8 +149,8 @@ static void join(const zt_request *r, zt_show *show, const char *offer, size_t b
     zt_web_id(v->id);
     const int err = create(r, v, offer, bytes, codec);
     if (err < 0) {
-        zt_web_error(r->msg, err == -EINVAL ? 400 : err == -ENOTSUP ? 422 : 500, "the offer cannot be used: %s",
-                     strerror(-err));
+        zt_web_error(r->msg, err == -EINVAL ? 400 : err == -ENOENT ? 404 : err == -ENOTSUP ? 422 : 500,
+                     "the offer cannot be used: %s", err == -ENOENT ? "the session has ended" : strerror(-err));
         zt_web_viewer_free(v);
         return;
     }
