@@ -7,6 +7,7 @@ flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 gstreamer-rtp-1.0 gstreame
 failed=0
 for header in base/*.h kernels/*.h diffusion/*.h engine/*.h stream/*.h apps/*.h apps/serve/*.h; do
     [ -f "$header" ] || continue
+    [ "$header" != kernels/tile_vnni.h ] || continue      # the text of two files, which give it its instruction
     isa=
     case $header in *_avx512.h) isa='-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mfma' ;; *_avx2.h) isa='-mavx2 -mfma' ;; esac
     printf '#include "%s"\n' "$header" | ${CC:-cc} -std=c11 -D_GNU_SOURCE $isa -Wall -Werror -Wno-unused-function $flags -I. -fsyntax-only -x c - || { echo "$header: not C alone" >&2; failed=1; }
