@@ -81,6 +81,14 @@ static void quantise_query(tile *t, int r)
     }
 }
 
+// Of 8 keys: none, or from memory; -inf where only `valid` of them are keys
+static inline __m256 bias8(const float *bias, int valid)
+{
+    const __m256i lanes = zt_first8(valid);
+    const __m256 b = bias ? _mm256_maskload_ps(bias, lanes) : _mm256_setzero_ps();
+    return _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), b, _mm256_castsi256_ps(lanes));
+}
+
 // Logits of the span's 16 keys from `block` of a slot; bias added, padding -inf.
 ZT_INLINE void logits_block(const enum zt_type type, const int R, tile *t, int slot, int block)
 {
@@ -105,15 +113,8 @@ ZT_INLINE void logits_block(const enum zt_type type, const int R, tile *t, int s
         zt_tile_mac8(type == ZT_BF16, R, acc, t->q, D, k, 64, D);
     }
 
-    const int valid = kv->valid - key0;
-    float bias[16] = { 0 };
-    for (int j = 0; j < 16; j++) {
-        if (j >= valid)
-            bias[j] = -INFINITY;
-        else if (span->bias)
-            bias[j] = span->bias[slot * kv->valid + key0 + j];
-    }
-    const __m256 half[2] = { _mm256_loadu_ps(bias), _mm256_loadu_ps(bias + 8) };
+    const float *bias = span->bias ? span->bias + slot * kv->valid + key0 : NULL;
+    const __m256 half[2] = { bias8(bias, kv->valid - key0), bias8(bias ? bias + 8 : NULL, kv->valid - key0 - 8) };
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * R; i++)
         _mm256_storeu_ps(s + i / 2 * t->at->s_step + i % 2 * 8, _mm256_add_ps(acc[i], half[i % 2]));
@@ -172,12 +173,11 @@ ZT_INLINE void values_block(const enum zt_type type, const int R, tile *t, int d
         acc[i] = whole[i] = _mm256_setzero_ps();
     for (int i = 0; i < span->n; i++) {
         const char *v = (const char *)kv->v + span->slot[i] * slot_bytes + at;
-        const float *p = t->at->s + i * kv->keys;
+        const float *p = t->at->s + i * kv->keys, *scale = scales(t, i) + kv->D + d;
         if (type != ZT_I8) {
             zt_tile_mac8(type == ZT_BF16, R, acc, p, t->at->s_step, v, kv->D * 4, used);
             continue;
         }
-        const float *scale = scales(t, i) + kv->D + d;      // every slot has its own
         zt_tile_mac8_i8(R, acc, p, t->at->s_step, v, kv->D * 4, used, 0);
 #pragma GCC unroll 12
         for (int r = 0; r < 2 * R; r++) {

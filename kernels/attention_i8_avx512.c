@@ -265,6 +265,7 @@ ZT_INLINE void values_slot(const int R, const int C, const tile *t, int i, int d
     const int8_t *v = (const int8_t *)kv->v + (size_t)span->slot[i] * zt_kv_slot_bytes(kv)
                     + ((size_t)t->at->h * (size_t)kv->keys * (size_t)D + (size_t)d * 4);
     const char *p = t->s + i * kv->keys, *p4 = p + 4 * t->s_step, *p8 = p + 8 * t->s_step;
+    const float *scale = scales(span, i, t->at->h) + D + d;     // the call comes before there are sums to keep
     __m512i c[24];
 
 #pragma GCC unroll 24
@@ -281,7 +282,6 @@ ZT_INLINE void values_slot(const int R, const int C, const tile *t, int i, int d
                 c[r * C + 1] = zt_tile_dot(c[r * C + 1], x, v1);
         }
     }
-    const float *scale = scales(span, i, t->at->h) + D + d;
     const __m512 s0 = _mm512_loadu_ps(scale), s1 = C > 1 ? _mm512_loadu_ps(scale + 16) : s0;
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {

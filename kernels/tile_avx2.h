@@ -58,19 +58,21 @@ static inline void zt_bf16_store8(uint16_t *p, __m256 x)
                                                     _mm256_extracti128_si256(u, 1)));
 }
 
-// acc[r][0..1] += a[r * a_step] * (b0, b1)
+// acc[r][0..1] += a[r * a_step] * (b0, b1). In asm, in this order: gcc 12 would broadcast several rows ahead, and spill.
 ZT_INLINE void zt_tile_mac8_1(const int R, __m256 *acc, const float *a, ptrdiff_t a_step, __m256 b0,
                               __m256 b1)
 {
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
-        const __m256 x = _mm256_broadcast_ss(a + r * a_step);
-        acc[2 * r] = _mm256_fmadd_ps(x, b0, acc[2 * r]);
-        acc[2 * r + 1] = _mm256_fmadd_ps(x, b1, acc[2 * r + 1]);
+        __m256 x, c0 = acc[2 * r], c1 = acc[2 * r + 1];
+        __asm__ volatile("vbroadcastss %1, %0" : "=x"(x) : "m"(a[r * a_step]));
+        c0 = _mm256_fmadd_ps(x, b0, c0);
+        c1 = _mm256_fmadd_ps(x, b1, c1);
+        acc[2 * r] = c0, acc[2 * r + 1] = c1;
     }
 }
 
-// acc[r][..] += sum over k in [0, K) of a[r * a_step + k] * b[k][0..16), k in order.
+// acc[r][..] += sum over k in [0, K) of a[r * a_step + k] * b[k][0..16), k in order; K > 0.
 //   b  f32 [K][16], or pairs of bf16 [K/2][16][2]; rows b_step bytes apart; a is f32 either way
 //   R <= 6: 12 sums, 2 vectors of b and a broadcast fill the 16 registers
 ZT_INLINE void zt_tile_mac8(const bool bf16, const int R, __m256 *acc, const float *a,
@@ -91,20 +93,29 @@ ZT_INLINE void zt_tile_mac8(const bool bf16, const int R, __m256 *acc, const flo
     }
 }
 
-// The same with b of bytes: [K/4][16][4], whose bits `flip` are turned first (0x80 of each: stored + 128, else 0).
-// Sums of integers that a float holds are exact.
-ZT_INLINE void zt_tile_mac8_i8(const int R, __m256 *acc, const float *a, ptrdiff_t a_step, const char *b,
-                               ptrdiff_t b_step, int K, int flip)
+// Byte i of each of 8 dwords, bits `turn` of them turned, as floats. In asm, so that each i reads memory again: the
+// tile leaves no register to keep the dwords in.
+ZT_INLINE __m256 zt_tile_byte8(int i, const char *b, int turn)
 {
-    for (int k = 0; k < K; k += 4, b += b_step) {
-        const __m256i turn = _mm256_set1_epi32(flip);
-        const __m256i b0 = _mm256_xor_si256(_mm256_load_si256((const __m256i *)b), turn);
-        const __m256i b1 = _mm256_xor_si256(_mm256_load_si256((const __m256i *)b + 1), turn);
+    const __m256i *at = (const __m256i *)b;
+    __m256i x;
+    if (turn)
+        __asm__ volatile("vpxor %1, %2, %0" : "=x"(x) : "m"(*at), "x"(_mm256_set1_epi32(turn)));
+    else
+        __asm__ volatile("vmovdqa %1, %0" : "=x"(x) : "m"(*at));
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(x, 24 - 8 * i), 24));
+}
+
+// The same as zt_tile_mac8 with b of bytes: [K/4][16][4], whose bits `turn` are turned first (0x80 of each: stored + 128,
+// else 0). Sums of integers that a float holds are exact.
+ZT_INLINE void zt_tile_mac8_i8(const int R, __m256 *acc, const float *a, ptrdiff_t a_step, const char *b,
+                               ptrdiff_t b_step, int K, int turn)
+{
+    int k = 0;
+    do {
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            const __m256i x0 = _mm256_srai_epi32(_mm256_slli_epi32(b0, 24 - 8 * i), 24);
-            const __m256i x1 = _mm256_srai_epi32(_mm256_slli_epi32(b1, 24 - 8 * i), 24);
-            zt_tile_mac8_1(R, acc, a + k + i, a_step, _mm256_cvtepi32_ps(x0), _mm256_cvtepi32_ps(x1));
-        }
-    }
+        for (int i = 0; i < 4; i++)
+            zt_tile_mac8_1(R, acc, a + k + i, a_step, zt_tile_byte8(i, b, turn), zt_tile_byte8(i, b + 32, turn));
+        k += 4, b += b_step;
+    } while (k < K);
 }
