@@ -68,7 +68,7 @@ static void on_frame(void *cookie, zt_frame *f)
     if (draw(r) % 5 == 0)
         zt_session_control(r->session, (int)(draw(r) % 4), (float)(draw(r) % 2001) / 1000 - 1);
     if (r->n / 50 % 2 && draw(r) % 3 == 0)              // the engine stands still for a while, every other second
-        zt_sleep_until(zt_now() + (int64_t)(draw(r) % 60) * ZT_MS);
+        zt_sleep_until(zt_now() + (int64_t)(draw(r) % 160) * ZT_MS);
 }
 
 static int open_rig(rig *r)
