@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apps/batch/batch.h"
+#include "apps/batch/tell.h"
 #include "apps/contact_sheet.h"
 #include "apps/events.h"
 #include "apps/exits.h"
@@ -24,16 +26,19 @@
 
 static const char *const codecs[] = { "auto", "h264", "h265", "vp9", "av1", "ffv1", "prores", NULL };
 
+static const char *const submits[] = { "none", "slurm", NULL };
+
 typedef struct render {
     zt_common   common;
     zt_setup    setup;
     const char *prompt, *out, *events_path, *sheet_path, *progress_path;
-    const char *image, *manifest, *replay;
+    const char *image, *replay;
+    zt_batch    batch;          // of --manifest
     float      *picture;
     int64_t     frames, fps, steps, crf, bitrate;
     uint64_t    seed;
     zt_range    size;
-    int         codec;
+    int         codec, submit;
     bool        overwrite;
 
     zt_events   events;
@@ -90,6 +95,44 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
     zt_progress_tell(&r->progress, r->written, now);
 }
 
+// What a line says cannot be said for all.
+static int check_manifest(render *r, const zt_program *program)
+{
+    if (r->prompt || r->replay || r->events_path || r->sheet_path || r->seed || r->frames || r->fps || r->size.a ||
+        r->steps || r->codec || r->crf >= 0 || r->bitrate)
+        return zt_options_misuse(program, "with --manifest every clip is described in its line, not by options");
+    if (!r->out && !r->batch.check)
+        return zt_options_misuse(program, "no output directory: -o DIR is missing");
+    if (r->out && !strcmp(r->out, "-"))
+        return zt_options_misuse(program, "the clips of a manifest go to a directory, not to stdout");
+    if (r->batch.go && !r->submit)
+        return zt_options_misuse(program, "--go needs --submit");
+    if ((r->submit != 0) + r->batch.check + r->batch.collect > 1)
+        return zt_options_misuse(program, "--submit, --check and --collect exclude each other");
+    return -1;
+}
+
+static int check_clip(render *r, const zt_program *program)
+{
+    if (r->batch.index || r->batch.resume || r->batch.check || r->batch.collect || r->submit || r->batch.go)
+        return zt_options_misuse(program, "--index, --resume, --check, --collect, --submit and --go need --manifest");
+    if (r->replay && (r->prompt || r->events_path || r->seed))
+        return zt_options_misuse(program, "--replay has its own prompts, events and seed");
+    if (!r->out || !*r->out)
+        return zt_options_misuse(program, "no output: -o OUT is missing");
+    if (!r->prompt && !r->replay)
+        return zt_options_misuse(program, "no prompt: -p PROMPT is missing");
+    if (r->prompt && zt_prompt_check(r->prompt) < 0)
+        return ZT_EXIT_USAGE;
+    if (r->size.a % 2 || r->size.b % 2)
+        return zt_options_misuse(program, "--size: width and height must be even");
+    if (r->crf >= 0 && r->bitrate)
+        return zt_options_misuse(program, "--crf and --bitrate exclude each other");
+    if (r->progress_path && !strcmp(r->progress_path, "-") && !strcmp(r->out, "-"))
+        return zt_options_misuse(program, "output and progress cannot both go to stdout");
+    return -1;
+}
+
 static int parse(render *r, int argc, char **argv)
 {
     const zt_option option[] = {
@@ -115,7 +158,16 @@ static int parse(render *r, int argc, char **argv)
         { "bitrate", 0, ZT_OPTION_RATE, &r->bitrate, "R", "bits per second in place of --crf, such as 2M (none)", 1000,
           1000000000 },
         { "image", 0, ZT_OPTION_STRING, &r->image, "FILE", "the first picture, PNG or JPEG; the rest follows from it (none)" },
-        { "manifest", 0, ZT_OPTION_STRING, &r->manifest, "FILE", "many clips (not in this version)" },
+        { "manifest", 0, ZT_OPTION_STRING, &r->batch.manifest, "FILE", "many clips, a JSON object a line; -o is their directory" },
+        { "index", 0, ZT_OPTION_STRING, &r->batch.index, "A[-B]", "of the manifest only these, from 0 (all)" },
+        { "resume", 0, ZT_OPTION_FLAG, &r->batch.resume, NULL, "go on with a manifest: what is done stays" },
+        { "check", 0, ZT_OPTION_FLAG, &r->batch.check, NULL, "only check the manifest, estimate seconds and bytes" },
+        { "collect", 0, ZT_OPTION_FLAG, &r->batch.collect, NULL, "only verify what a manifest's clips have become" },
+        { "jobs", 0, ZT_OPTION_INT, &r->batch.jobs, "N", "clips at once (as many as memory holds, 8 at most)", 1, ZT_TELL_PLACES },
+        { "chunk", 0, ZT_OPTION_INT, &r->batch.chunk, "N", "frames of a manifest's clip encoded by themselves (240)", 1, 1000000 },
+        { "submit", 0, ZT_OPTION_CHOICE, &r->submit, "WHERE", "print an array job for the manifest: slurm", 0, 0, submits },
+        { "per-task", 0, ZT_OPTION_INT, &r->batch.per_task, "N", "clips of a task of the array, at least (8)", 1, 1000000 },
+        { "go", 0, ZT_OPTION_FLAG, &r->batch.go, NULL, "hand the array job to sbatch" },
         { "replay", 0, ZT_OPTION_STRING, &r->replay, "FILE", "make a session's frames again from its log; with --steps better ones" },
         { "contact-sheet", 0, ZT_OPTION_STRING, &r->sheet_path, "FILE", "16 of the frames in one PNG (none)" },
         { "progress", 0, ZT_OPTION_STRING, &r->progress_path, "FILE",
@@ -132,25 +184,11 @@ static int parse(render *r, int argc, char **argv)
     if (code >= 0)
         return code;
     r->setup.threads = r->common.threads;
-    if (r->manifest)
-        return zt_options_misuse(&program, "--manifest is not in this version");
     if (r->image && r->replay)
         return zt_options_misuse(&program, "--image and --replay exclude each other");
-    if (r->replay && (r->prompt || r->events_path || r->seed))
-        return zt_options_misuse(&program, "--replay has its own prompts, events and seed");
-    if (!r->out || !*r->out)
-        return zt_options_misuse(&program, "no output: -o OUT is missing");
-    if (!r->prompt && !r->replay)
-        return zt_options_misuse(&program, "no prompt: -p PROMPT is missing");
-    if (r->prompt && zt_prompt_check(r->prompt) < 0)
-        return ZT_EXIT_USAGE;
-    if (r->size.a % 2 || r->size.b % 2)
-        return zt_options_misuse(&program, "--size: width and height must be even");
-    if (r->crf >= 0 && r->bitrate)
-        return zt_options_misuse(&program, "--crf and --bitrate exclude each other");
-    if (r->progress_path && !strcmp(r->progress_path, "-") && !strcmp(r->out, "-"))
-        return zt_options_misuse(&program, "output and progress cannot both go to stdout");
-    return -1;
+    if (r->batch.manifest)
+        return check_manifest(r, &program);
+    return check_clip(r, &program);
 }
 
 // Before any work: an output that is in the way, or can never be written. Pipes and devices are written directly.
@@ -304,12 +342,29 @@ static int run(render *r)
     return r->written < r->frames ? ZT_EXIT_AGAIN : ZT_EXIT_OK;
 }
 
+static int run_batch(render *r)
+{
+    signal(SIGXFSZ, SIG_IGN);           // a limit on sizes is a full disk
+    r->batch.setup = r->setup;
+    r->batch.out = r->out;
+    r->batch.progress = r->progress_path;
+    r->batch.submit = r->submit ? submits[r->submit] : NULL;
+    r->batch.overwrite = r->overwrite;
+    r->batch.quiet = r->common.quiet;
+    r->batch.interrupted = &interrupted;
+    return zt_batch_run(&r->batch);
+}
+
 int main(int argc, char **argv)
 {
-    static render r = { .crf = -1 };
+    static render r = { .crf = -1, .batch = { .chunk = 240 } };
     int code = parse(&r, argc, argv);
     if (code >= 0)
         return code;
+    if (r.batch.manifest) {
+        catch_signals();
+        return run_batch(&r);
+    }
     code = check_output(r.out, r.overwrite);
     if (!code && r.sheet_path)
         code = check_output(r.sheet_path, r.overwrite);

@@ -52,7 +52,7 @@ typedef struct av_encoder {
     AVPacket           *packet;
     struct SwsContext  *convert;        // to formats other than 4:2:0, or NULL
     int                 fps;
-    bool                started;
+    bool                started, flushed;
     uint64_t            first;          // index of the first picture: tick 0
     struct about        inside[INSIDE]; // by tick
     zt_encoded_fn      *on_packet;
@@ -78,12 +78,30 @@ static bool av_has(const char *codec)
     return find(codec) != NULL;
 }
 
+// SVT-AV1 waits for ever in its end when it was not told that nothing comes any more, and for ever for its packets when
+// it was told so and had no picture: then it is let be.
+static void leave(av_encoder *e)
+{
+    if (!e->c || !avcodec_is_open(e->c) || e->flushed || strcmp(e->c->codec->name, "libsvtav1"))
+        return;
+    if (!e->started) {
+        e->c = NULL;
+        return;
+    }
+    int err = avcodec_send_frame(e->c, NULL);
+    while (err >= 0) {
+        err = avcodec_receive_packet(e->c, e->packet);
+        av_packet_unref(e->packet);
+    }
+}
+
 static void av_close(zt_encoder **out)
 {
     av_encoder *e = (av_encoder *)*out;
     if (!e)
         return;
 
+    leave(e);
     avcodec_free_context(&e->c);
     avcodec_parameters_free(&e->par);
     av_frame_free(&e->frame);
@@ -333,7 +351,10 @@ static int av_encode(zt_encoder *base, zt_frame *f, bool key)
 static int av_flush(zt_encoder *base)
 {
     av_encoder *e = (av_encoder *)base;
-    return e->started ? drive(e, NULL) : 0;
+    if (!e->started)
+        return 0;
+    e->flushed = true;
+    return drive(e, NULL);
 }
 
 // libx264, libx265 and libvpx look at these before each picture.

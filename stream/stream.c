@@ -322,6 +322,7 @@ static int open_places(zt_stream *s, const zt_stream_params *p, const char *cons
             .url = url[i],
             .overwrite = p->overwrite,
             .title = p->title,
+            .comment = p->comment,
             .w = p->out_w ? p->out_w : p->w,
             .h = p->out_h ? p->out_h : p->h,
             .fps = p->fps,

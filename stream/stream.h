@@ -37,6 +37,7 @@ typedef struct zt_stream_params {
     bool            overwrite;  // replace an existing file
     int             queue;      // frames that may wait (live 2, else 8)
     const char     *title;      // metadata for containers, or NULL
+    const char     *comment;    // the same
     zt_rtsp_server *rtsp;       // for rtsp urls: borrowed
     zt_whep_server *whep;       // for whep urls: borrowed
     zt_packet_fn   *on_packet;  // or NULL
@@ -72,6 +73,19 @@ void zt_stream_close(zt_stream **s);
 // Any other: the stream has failed (logged once): -ENOSPC, -EPIPE (the reader of a pipe left), …
 // A frame whose index is not above the last one's is skipped.
 int  zt_stream_push(zt_stream *s, zt_frame *f, int64_t until);
+
+// Files of one kind one behind the other, without decoding: `url` is written as zt_stream_open() would.
+typedef struct zt_join_params {
+    const char *const *part;    // [n] files of our own with equal settings, each beginning with a key frame
+    int         n;
+    const char *url;            // .mp4 .mkv .webm .mov .y4m
+    int         fps;
+    bool        overwrite;
+    const char *title, *comment;    // or NULL
+} zt_join_params;
+
+// *frames: how many it has. 0, -EBADMSG (a part is not what it should be: logged), else as zt_stream_open() and _finish().
+int     zt_stream_join(const zt_join_params *p, int64_t *frames);
 
 // From any thread.
 void    zt_stream_want_key(zt_stream *s);               // obeyed at most once per 300 ms, never lost

@@ -20,7 +20,7 @@ typedef struct zt_transport zt_transport;
 typedef struct zt_transport_params {
     const char     *url;
     bool            overwrite;
-    const char     *title;      // or NULL
+    const char     *title, *comment;    // or NULL
     int             w, h, fps;  // of what comes
     const char     *codec;      // NULL: pictures
     const struct AVCodecParameters *par;    // NULL: pictures

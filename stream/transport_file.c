@@ -109,6 +109,8 @@ static int open_mux(file *t, const zt_transport_params *p)
     t->mux->flags |= AVFMT_FLAG_BITEXACT | AVFMT_FLAG_CUSTOM_IO;    // no random identifiers: same frames, same file
     if (p->title)
         av_dict_set(&t->mux->metadata, "title", p->title, 0);
+    if (p->comment)
+        av_dict_set(&t->mux->metadata, "comment", p->comment, 0);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "stream/join.h"
 #include "stream/transport.h"
 
 #if HAVE_FFMPEG
@@ -88,6 +89,21 @@ void zt_transport_close(zt_transport **t)
 {
     if (*t)
         (*t)->type->close(t);
+}
+
+int zt_stream_join(const zt_join_params *p, int64_t *frames)
+{
+    const zt_outlet *o;
+    const int err = zt_outlet_find(&o, p->url);
+    if (err < 0)
+        return err;
+    if (!o->codecs)
+        return zt_join_y4m(p, frames);
+#if HAVE_FFMPEG
+    return zt_join_av(p, frames);
+#else
+    return -ENOSYS;
+#endif
 }
 
 int zt_rtsp_server_open(zt_rtsp_server **out, const char *host, int port)

@@ -53,7 +53,9 @@ must be even|-p sea -o out.y4m --size 65x48
 exclude each other|-p sea -o out.mp4 --crf 20 --bitrate 1M
 --overwrite takes no value|-p sea -o out.y4m --overwrite=1
 one argument too many|-p sea -o out.y4m sea
---manifest is not in this version|-p sea -o out.y4m --manifest x
+not by options|-p sea -o out --manifest x
+-o DIR is missing|--manifest x
+need --manifest|-p sea -o out.y4m --resume
 --replay has its own prompts|-o out.y4m --replay x -p sea
 --image and --replay exclude|-o out.y4m --replay x --image y
 cannot both go to stdout|-p sea -o - --progress -

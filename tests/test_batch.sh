@@ -1,0 +1,203 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Manifests: every bad line is refused by its number, every format decodes, and clips are the same bytes after whatever
+# happens to the process that renders them.
+# Usage: test_batch.sh RENDER MODEL CLIPS KILLS
+set -u
+render=$(realpath "$1") model=$(realpath "$2") clips=$3 kills=$4
+export ZOETROPE_MODEL=$model LC_ALL=C
+work=$(mktemp -d) || exit 2
+export XDG_CACHE_HOME=$work/cache
+trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
+cd "$work" || exit 2
+failed=0
+complain() { printf 'FAIL: %.300s\n' "$1"; failed=1; }
+expect() {          # CODE LINE WORDS...: the code, and a line on stderr that contains LINE
+    local code=$1 line=$2; shift 2
+    timeout 120 "$@" > stdout 2> stderr < /dev/null
+    local got=$?
+    [ $got -eq "$code" ] || complain "exit $got, not $code: $* ($(head -c 200 stderr))"
+    [ -z "$line" ] || grep -qF -- "$line" stderr || complain "\"$line\" is not in \"$(cat stderr)\": $*"
+}
+same() { diff -r "$1" "$2" > /dev/null || complain "$3: $(diff -rq "$1" "$2" | head -3)"; }
+
+# ---- bad manifests: the second line is wrong, nothing is written
+good='{"id":"good","prompt":"sea"}'
+table=0
+while IFS='|' read -r reason line; do
+    printf '%s\n%b\n' "$good" "$line" > bad.jsonl
+    expect 65 "bad.jsonl: line 2: $reason" "$render" --manifest bad.jsonl -o out
+    [ "$(wc -l < stderr)" -eq 1 ] || complain "$(wc -l < stderr) lines for $line"
+    [ ! -e out ] || complain "something was written for $line"
+    table=$((table + 1))
+done <<'TABLE'
+not JSON|{"id":"a","prompt":"sea"
+not JSON|{"id":"a","prompt":"sea"} {}
+not JSON|hello
+not a JSON object|[1]
+not a JSON object|"sea"
+not a JSON object|null
+"id" is missing|{"prompt":"sea"}
+"id": not 1 to 100|{"id":"","prompt":"sea"}
+"id": not 1 to 100|{"id":"../a","prompt":"sea"}
+"id": not 1 to 100|{"id":"a/b","prompt":"sea"}
+"id": not 1 to 100|{"id":".a","prompt":"sea"}
+"id": not 1 to 100|{"id":7,"prompt":"sea"}
+"id": "good" is the id of line 1|{"id":"good","prompt":"sea"}
+"id": given twice|{"id":"a","id":"b","prompt":"sea"}
+"colour": an unknown key|{"id":"a","prompt":"sea","colour":1}
+"Prompt": an unknown key|{"id":"a","Prompt":"sea"}
+"prompt" is missing|{"id":"a"}
+"prompt": empty|{"id":"a","prompt":" "}
+"prompt": not a string|{"id":"a","prompt":7}
+"prompt": not UTF-8|{"id":"a","prompt":"\0377"}
+"seed": not a whole number|{"id":"a","prompt":"sea","seed":-1}
+"seed": not a whole number|{"id":"a","prompt":"sea","seed":1.5}
+"seed": not a whole number|{"id":"a","prompt":"sea","seed":18446744073709551615}
+"seed": not a number below 2^64|{"id":"a","prompt":"sea","seed":"18446744073709551616"}
+"frames": out of range|{"id":"a","prompt":"sea","frames":0}
+"frames": not a whole number|{"id":"a","prompt":"sea","frames":"30"}
+"fps": out of range|{"id":"a","prompt":"sea","fps":61}
+"size": not WIDTHxHEIGHT|{"id":"a","prompt":"sea","size":"64"}
+"size": not WIDTHxHEIGHT|{"id":"a","prompt":"sea","size":64}
+"size": width and height must be even|{"id":"a","prompt":"sea","size":"65x48"}
+"size": width and height must be even|{"id":"a","prompt":"sea","size":"9000x48"}
+"steps": out of range|{"id":"a","prompt":"sea","steps":65}
+"model": not a file name|{"id":"a","prompt":"sea","model":""}
+"precision": not a precision|{"id":"a","prompt":"sea","precision":"int7"}
+"format": not a format|{"id":"a","prompt":"sea","format":"avi"}
+"codec": not a codec|{"id":"a","prompt":"sea","codec":"h263"}
+the format does not take the codec|{"id":"a","prompt":"sea","format":"webm","codec":"h264"}
+y4m and png have no codec|{"id":"a","prompt":"sea","format":"y4m","codec":"h264"}
+"crf": out of range|{"id":"a","prompt":"sea","crf":64}
+"bitrate": out of range|{"id":"a","prompt":"sea","bitrate":12}
+"crf" and "bitrate" exclude each other|{"id":"a","prompt":"sea","crf":20,"bitrate":100000}
+"sheet": not true or false|{"id":"a","prompt":"sea","sheet":1}
+"controls": not an object|{"id":"a","prompt":"sea","controls":[]}
+"controls": a control is not a number|{"id":"a","prompt":"sea","controls":{"yaw":2}}
+the model does not have the control "nose"|{"id":"a","prompt":"sea","controls":{"nose":0.5}}
+"prompts": not a list|{"id":"a","prompts":{}}
+"prompts": the first is not at frame 0|{"id":"a","prompts":[]}
+"prompts": the first is not at frame 0|{"id":"a","prompts":[{"at_frame":3,"text":"sea"}]}
+"prompts": an entry has no text|{"id":"a","prompts":[{"at_frame":0}]}
+"prompts": an entry has an unknown key|{"id":"a","prompts":[{"at_frame":0,"text":"sea","x":1}]}
+"prompt" and "prompts" exclude each other|{"id":"a","prompt":"sea","prompts":[{"at_frame":0,"text":"sea"}]}
+"events": an entry has no frame|{"id":"a","prompt":"sea","events":[{"prompt":"sea"}]}
+"events": an entry's frame is not a whole number|{"id":"a","prompt":"sea","events":[{"frame":-1}]}
+"replay" has its own prompts|{"id":"a","prompt":"sea","replay":"x"}
+TABLE
+[ $table -ge 40 ] || complain "only $table bad manifests"
+printf '\n\n' > bad.jsonl
+expect 65 "no clips" "$render" --manifest bad.jsonl -o out
+expect 66 "" "$render" --manifest none.jsonl -o out
+echo "$good" > one.jsonl
+expect 64 "is not in 0..0" "$render" --manifest one.jsonl --index 1 -o out
+expect 64 "is not A or A-B" "$render" --manifest one.jsonl --index 1-0 -o out
+expect 64 "not by options" "$render" --manifest one.jsonl -n 3 -o out
+expect 73 "No such file" "$render" --manifest one.jsonl -o none/out
+expect 73 "is not a directory" "$render" --manifest one.jsonl -o one.jsonl
+expect 0 "" "$render" --manifest one.jsonl --check
+grep -q '^{"clips": 1, "frames": 240, "seconds": [0-9.]*, "bytes": [1-9][0-9]*}$' stdout || complain "--check: $(cat stdout)"
+
+# ---- formats: three chunks each
+cat > formats.jsonl <<'LINES'
+{"id":"h264-mp4","prompt":"desert \"at\" noon","frames":30,"seed":"18446744073709551615"}
+{"id":"h265-mp4","prompt":"sea","frames":30,"codec":"h265"}
+{"id":"h264-mkv","prompt":"sea","frames":30,"format":"mkv"}
+{"id":"h265-mov","prompt":"sea","frames":30,"format":"mov","codec":"h265"}
+{"id":"vp9-webm","prompt":"sea","frames":30,"format":"webm"}
+{"id":"av1-webm","prompt":"sea","frames":30,"format":"webm","codec":"av1"}
+{"id":"av1-mp4","prompt":"sea","frames":30,"codec":"av1"}
+{"id":"ffv1-mkv","prompt":"sea","frames":30,"format":"mkv","codec":"ffv1"}
+{"id":"prores-mov","prompt":"sea","frames":30,"format":"mov","codec":"prores"}
+{"id":"none-y4m","prompt":"sea","frames":30,"format":"y4m"}
+{"id":"none-png","prompt":"sea","frames":30,"format":"png","sheet":true}
+LINES
+expect 0 "" "$render" --manifest formats.jsonl -o formats --chunk 12 --progress progress
+tail -1 progress | grep -qx progress=end || complain "progress ends with $(tail -1 progress)"
+expect 0 "" "$render" --manifest formats.jsonl -o formats --collect
+[ "$(ls formats/none-png | wc -l)" -eq 30 ] || complain "$(ls formats/none-png | wc -l) pictures"
+[ -s formats/none-png.sheet.png ] || complain "no contact sheet"
+if command -v ffprobe > /dev/null && command -v ffmpeg > /dev/null; then
+    for f in formats/*.{mp4,mkv,webm,mov,y4m}; do
+        ffmpeg -v error -xerror -i "$f" -f null - 2> stderr || complain "$f: $(head -3 stderr)"
+        [ ! -s stderr ] || complain "$f: $(head -3 stderr)"
+        n=$(ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$f")
+        [ "$n" = 30 ] || complain "$f: $n frames"
+        # every picture a frame's time after the one before, over the seams too
+        ffprobe -v error -show_entries frame=pts_time -of csv=p=0 "$f" |
+            awk 'NF == 0 { next } n++ && ($1 - last < 0.040 || $1 - last > 0.044) { bad = 1 } { last = $1 } END { exit bad }' ||
+            complain "$f: times are uneven"
+        [ "${f##*.}" = y4m ] || ffprobe -v error -show_entries format_tags=title,comment "$f" | tr -d '\\' |
+            grep -q '"model_hash":"[0-9a-f]*"' || complain "$f: no metadata"
+    done
+    ffprobe -v error -show_entries format_tags=title,comment -of json formats/h264-mp4.mp4 > meta
+    grep -qF 'desert \"at\" noon' meta && grep -qF 18446744073709551615 meta || complain "metadata: $(cat meta)"
+else
+    echo "no ffmpeg: the formats were not decoded"
+fi
+
+# ---- what is there is kept, or refused, or replaced
+printf '{"id":"%s","prompt":"sea","frames":24,"seed":%d}\n' a 1 b 2 > two.jsonl
+expect 0 "" "$render" --manifest two.jsonl -o two
+cp -r two first
+expect 73 "--resume keeps it" "$render" --manifest two.jsonl -o two
+expect 0 "" "$render" --manifest two.jsonl -o two --resume
+expect 0 "" "$render" --manifest two.jsonl -o two -y
+same first two "-y"
+sed -i 's/"seed":2/"seed":3/' two.jsonl
+expect 73 "line 2: two/b.mp4" "$render" --manifest two.jsonl -o two --resume
+expect 65 "b: was rendered from another line" "$render" --manifest two.jsonl -o two --collect
+expect 0 "" "$render" --manifest two.jsonl -o two --resume -y
+cmp -s two/b.mp4 first/b.mp4 && complain "another seed, the same file"
+printf x >> two/a.mp4
+expect 65 "a: is not what was written" "$render" --manifest two.jsonl -o two --collect
+rm two/a.json
+expect 75 "a: not done" "$render" --manifest two.jsonl -o two --collect
+
+# ---- many clips: killed, and as if nothing had happened
+for i in $(seq "$clips"); do printf '{"id":"clip%d","prompt":"sea at dawn","frames":%d,"seed":%d}\n' "$i" $((6 + i % 13)) "$i"; done > many.jsonl
+expect 0 "" "$render" --manifest many.jsonl -o whole --chunk 5
+expect 0 "" "$render" --manifest many.jsonl -o single --chunk 5 --jobs 1
+same whole single "one at a time"
+started=$(date +%s%N)
+"$render" -q --manifest many.jsonl -o timed --chunk 5 || complain "timed"
+ms=$((($(date +%s%N) - started) / 1000000))
+killed=0
+for try in $(seq $((kills * 5))); do
+    [ $killed -lt "$kills" ] || break
+    "$render" -q --manifest many.jsonl -o killed --chunk 5 --resume 2> stderr & pid=$!
+    sleep "$(awk -v ms=$ms -v kills="$kills" -v seed="$RANDOM" 'BEGIN { srand(seed); print 0.02 + rand() * ms / 1000 * 2 / kills }')"
+    if kill -9 $pid 2> /dev/null; then killed=$((killed + 1)); fi
+    wait $pid 2> /dev/null
+    [ "$(ls killed/*.json 2> /dev/null | wc -l)" -lt "$clips" ] || { [ $killed -ge "$kills" ] || rm -rf killed/clip$((RANDOM % clips + 1)).*; }
+done
+[ $killed -eq "$kills" ] || complain "killed $killed times, not $kills"
+expect 0 "" "$render" --manifest many.jsonl -o killed --chunk 5 --resume
+same whole killed "after $kills kills"
+[ "$(ls -A killed | wc -l)" -eq $((2 * clips)) ] || complain "$(ls -A killed | wc -l) files for $clips clips"
+
+# ---- SIGTERM: 75 at once, then to the same end
+"$render" --manifest many.jsonl -o term --chunk 5 2> stderr & pid=$!
+while ! ls term/.clip*/plan.json > /dev/null 2>&1 && kill -0 $pid 2> /dev/null; do sleep 0.01; done
+started=$(date +%s)
+kill -TERM $pid; wait $pid; code=$?
+[ $code -eq 75 ] || complain "SIGTERM: exit $code"
+[ $(($(date +%s) - started)) -le 10 ] || complain "SIGTERM took $(($(date +%s) - started)) s"
+expect 0 "" "$render" --manifest many.jsonl -o term --chunk 5 --resume
+same whole term "after SIGTERM"
+
+# ---- a disk that is full, a directory that is gone, another process
+printf '{"id":"big","prompt":"sea","frames":2000,"format":"y4m"}\n' > big.jsonl
+(ulimit -f 200; exec "$render" --manifest big.jsonl -o full) 2> stderr
+code=$?
+[ $code -eq 73 ] || complain "a full disk: exit $code ($(cat stderr))"
+"$render" --manifest big.jsonl -o gone 2> stderr & pid=$!
+while [ ! -e gone/.big/plan.json ] && kill -0 $pid 2> /dev/null; do sleep 0.01; done
+rm -rf gone; wait $pid; code=$?
+[ $code -eq 73 ] || complain "a directory that is gone: exit $code ($(cat stderr))"
+"$render" --manifest big.jsonl -o both 2> stderr & pid=$!
+while [ ! -e both/.big/plan.json ] && kill -0 $pid 2> /dev/null; do sleep 0.01; done
+expect 75 "process $pid is rendering it" "$render" --manifest big.jsonl -o both --resume
+kill $pid; wait $pid
+exit $failed
