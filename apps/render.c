@@ -98,7 +98,7 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
 // What a line says cannot be said for all.
 static int check_manifest(render *r, const zt_program *program)
 {
-    if (r->prompt || r->replay || r->events_path || r->sheet_path || r->seed || r->frames || r->fps || r->size.a ||
+    if (r->prompt || r->image || r->replay || r->events_path || r->sheet_path || r->seed || r->frames || r->fps || r->size.a ||
         r->steps || r->codec || r->crf >= 0 || r->bitrate)
         return zt_options_misuse(program, "with --manifest every clip is described in its line, not by options");
     if (!r->out && !r->batch.check)
