@@ -23,8 +23,10 @@ def library(build):
     out = os.path.join(tempfile.mkdtemp(), "libzt_eval.so")
     parts = [a for d in ("diffusion", "kernels", "base") for a in sorted(glob.glob(os.path.join(build, d, "*.a")))]
     cc = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-I" + ROOT, "-I" + build]
+    more = [a for name in ("libseccomp", "sentencepiece")                                   # of what the build has found
+            for a in subprocess.run(["pkg-config", "--libs", name], capture_output=True, text=True).stdout.split()]
     subprocess.run(cc + [os.path.join(HERE, "engine.c"), "-o", out, "-Wl,--start-group"] + parts +
-                   ["-Wl,--end-group", "-lcjson", "-lm", "-lpthread"], check=True)
+                   ["-Wl,--end-group", "-lcjson"] + more + ["-lstdc++", "-lm", "-lpthread"], check=True)
     lib = ctypes.CDLL(out)
     lib.zt_eval_open.restype = ctypes.c_void_p
     lib.zt_eval_open.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]

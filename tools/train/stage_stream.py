@@ -8,6 +8,7 @@ could come, and dissolve. So all frames are judged by a critic (critic.py) as we
 import math
 
 import torch
+import torch.nn.functional as F
 
 import data
 import world
@@ -15,19 +16,21 @@ from critic import NUDGED, Critic, critic_loss, push
 from dit import compile_pieces, sigmas
 from optim import average
 from stage_latents import encoder_of, latents_of
+from stage_pool import Pool
 from stage_video import SHIFT, Trainer, single_loss, unseen_clips
 
-STREAMS, CLIPS, FRAMES = 16, 400, 96        # free streams; long clips and their length
+STREAMS, CLIPS, FRAMES = 8, 400, 96         # free streams; long clips and their length
 FOLLOWERS = 40                              # streams along clips
-OWN, LED, TRUE, PLAIN = 4, 4, 5, 2          # frames of a step: of free streams (along clips too before there is a critic), along clips,
-                                            # after true frames, flow loss
-LOST = 0.35                                 # mean squared error from which a follower begins anew
+OWN, LED, TRUE, PLAIN = 2, 4, 7, 2          # frames of a step: of free streams (along clips too before there is a critic), along clips,
+                                            # after true frames (SPOILT of these after spoilt ones, POOLED with the pool's errors instead), flow loss
+SPOILT, POOLED = 5, 4
+LOST = 0.5                                 # mean squared error from which a follower begins anew
 CRITIC_FROM, RAMP = 0.08, 0.06              # progress from which there is a critic; over which it comes to full strength
 WARP = 1.0                                  # weight of the moved last frame's own squared error
-RATE, CRITIC_RATE = 0.3, 3e-4
+RATE, CRITIC_RATE = 0.45, 3e-4
 GATHER = 2                                  # batches of an update
-ASK, ASK_FREE = 0.8, 1.6                    # size of the critic's gradient against that of the squared error
-TRUST = 0.08                                # errors beyond this weigh less
+ASK, ASK_FREE = 0.5, 1.0                    # size of the critic's gradient against that of the squared error
+TRUST = 0.15                                # errors beyond this weigh less
 LIFE = (40, 60, 700)                        # frames of a stream: at least; range at the stage's start and end
 FRESH, LONG_SEED = 2 * 10 ** 9, 4 * 10 ** 8  # first seeds of the free streams' scripts and of the long clips
 
@@ -118,10 +121,13 @@ class Followers:
 class Batch:
     """One step's frames: `own` of free streams, then those along clips and those after true frames, whose next frame is known."""
 
-    def __init__(self, streams, followers, store, own, reach, rng):
+    def __init__(self, streams, followers, pool, store, own, reach, rng):
         self.own = own
         self.led, past, control, ids, target = followers.take(LED + OWN - own)
         z, c, i = store.sample(TRUE, 3, rng)
+        z[-SPOILT:-POOLED, :2] = spoilt(z[-SPOILT:-POOLED, :2], rng)
+        self.errors, error = pool.take(POOLED, rng)
+        z[-POOLED:, :2] += error
         parts = [(past, control, ids), (z[:, :2], c[:, 2], i[:, 2])]
         if own:
             self.free, *free = streams.take(own, reach)
@@ -134,9 +140,25 @@ class Batch:
         return torch.cat([self.past, x[:, None]], 1), self.control, self.ids
 
 
+def spoilt(z, rng):
+    """Latents [N, 2, 16, h, w] as a stream that goes wrong would have them: too hard or too soft, off in contrast and colour, patterned."""
+    n = lambda *s: torch.randn(s, generator=rng)
+    N, _, C, h, w = z.shape
+    size = lambda *s: torch.rand(*s, 1, 1, 1, 1, generator=rng)
+    soft = F.avg_pool2d(F.pad(z.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(z)
+    z = z + (1.4 * size(N) - 0.5) * (z - soft)
+    mean = z.mean((-1, -2), keepdim=True)
+    z = mean + (z - mean) * (1 + 0.3 * size(N) + 0.15 * n(N, 1, C, 1, 1) * size(N)) + 0.25 * n(N, 1, C, 1, 1) * size(N)
+    cloud = F.interpolate(n(N, C, 5, 8), (h, w), mode="bicubic")
+    tile = n(N, C, 2, 2).repeat(1, 1, h // 2, w // 2)
+    return z + 0.3 * size(N) * cloud[:, None] + 0.12 * size(N) * tile[:, None] + 0.08 * size(N) * n(*z.shape)
+
+
 def trust(x, target):
     """Weights [N, 1, 1, 1]: what a stream has lost, it cannot be asked for."""
-    return (TRUST / (TRUST + (x - target).pow(2).mean((1, 2, 3), keepdim=True))) ** 2
+    w = TRUST / (TRUST + (x - target).pow(2).mean((1, 2, 3), keepdim=True))
+    w[-SPOILT:] = 1
+    return w
 
 
 class Judge:
@@ -193,7 +215,8 @@ def learn(trainer, judge, batch, store, scale, strength):
     judge.batches += 1
     x = x.detach()
     wrong = (x[batch.own:] - batch.target).pow(2).mean((1, 2, 3))
-    return x, wrong, [*seen, wrong[-TRUE:].mean().item(), moved[-TRUE:].mean().item(), wrong[:-TRUE].mean().item(), first.item()]
+    return x, wrong, [*seen, wrong[-TRUE:-SPOILT].mean().item(), moved[-TRUE:-SPOILT].mean().item(), wrong[:-TRUE].mean().item(),
+                      wrong[-SPOILT:].mean().item(), first.item()]
 
 
 def show(run, trainer, streams, followers, decoder):
@@ -207,7 +230,7 @@ def show(run, trainer, streams, followers, decoder):
     world.write_png(run.path(f"stream-{trainer.step:05d}.png"), np.concatenate(rows, 0))
 
 
-NAMES = ("critic", "picture", "motion", "true", "moved", "led", "plain")
+NAMES = ("critic", "picture", "motion", "true", "moved", "led", "spoilt", "plain")
 
 
 def keep(run, trainer, judge):
@@ -228,7 +251,7 @@ def train(run):
     trainer.slow = copy.deepcopy(trainer.ema)
     if run.load("slow"):
         trainer.slow.load_state_dict(run.load("slow"))
-    judge, streams = Judge(run.load("critic")), Streams(openings, trainer.rng)
+    judge, streams, pool = Judge(run.load("critic")), Streams(openings, trainer.rng), Pool(openings.shape[1:])
     long = data.Latents(run.path("latents-long"), data.FULL, CLIPS, FRAMES)
     followers = Followers(long, trainer.rng)
     run.tick()
@@ -244,11 +267,12 @@ def train(run):
             long.extend(encoder, LONG_SEED, 1)
         reach = int(LIFE[1] + (LIFE[2] - LIFE[1]) * progress)
         strength = min(max(0.0, progress - CRITIC_FROM - RAMP / 2) / RAMP, 1.0)
-        batch = Batch(streams, followers, store, OWN if progress > CRITIC_FROM else 0, reach, trainer.rng)
+        batch = Batch(streams, followers, pool, store, OWN if progress > CRITIC_FROM else 0, reach, trainer.rng)
         x, wrong, now = learn(trainer, judge, batch, store, RATE * min(1, 4 * (1 - progress)) + 0.002, strength)
         if batch.own:
             streams.give(batch.free, x[:batch.own])
-        followers.give(batch.led, x[batch.own:-TRUE], wrong)
+        pool.give(batch.errors, x[-POOLED:] - batch.target[-POOLED:])
+        followers.give(batch.led, x[batch.own:-TRUE], wrong[:-TRUE])
         mean = now if mean is None else [0.95 * a + 0.05 * b for a, b in zip(mean, now)]
         if judge.batches % 25 == 0:
             run.log(step=trainer.step, **dict(zip(NAMES, mean)), clips=long.done, progress=progress)
