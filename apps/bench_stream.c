@@ -55,6 +55,17 @@ static void on_stage(void *cookie, enum zt_stage stage, int64_t ns)
         zt_samples_add(&o->x->stage[stage], ns);
 }
 
+// No packet comes any more: who waits for one is woken.
+static void on_failed(void *cookie, int err)
+{
+    bench *x = ((one *)cookie)->x;
+    (void)err;
+    pthread_mutex_lock(&x->lock);
+    x->failed = true;
+    pthread_cond_broadcast(&x->moved);
+    pthread_mutex_unlock(&x->lock);
+}
+
 static void on_frame(void *cookie, zt_frame *f)
 {
     one *o = cookie;
@@ -67,10 +78,7 @@ static void on_frame(void *cookie, zt_frame *f)
     const int err = zt_stream_push(o->stream, f, 0);
     if (err == 0 || err == -EAGAIN)
         return;
-    pthread_mutex_lock(&x->lock);
-    x->failed = true;
-    pthread_cond_broadcast(&x->moved);
-    pthread_mutex_unlock(&x->lock);
+    on_failed(o, err);
     zt_session_stop(o->session);
 }
 
@@ -293,6 +301,7 @@ static int open_stream(bench *x, one *o)
         .bitrate = x->b->bitrate,
         .live = true,
         .on_packet = on_packet,
+        .on_failed = on_failed,
         .cookie = o,
     };
     return zt_stream_open(&o->stream, &p);
