@@ -42,7 +42,7 @@ static const zt_outlet outlets[] = {
     { ".mov",     "h264 h265 prores",                   BUILT_FILE, libav },
     { ".png",     NULL,                                 BUILT_PNG,  libav },
     { "rtsp:",    "h264",                               BUILT_RTSP, "libgstrtspserver-1.0-dev" },
-    { "whep:",    "h264 vp8",                           BUILT_WHEP, "libgstreamer-plugins-bad1.0-dev" },
+    { "whep:",    "h264 vp8",                           BUILT_WHEP, "libgstreamer-plugins-base1.0-dev" },
 };
 
 #undef BUILT_FILE

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "stream/offer.h"
 #include "stream/transport.h"
+#include "stream/webrtc.h"
 #include "stream/whep_internal.h"
 
 #define GATHER     (8 * ZT_S)       // a STUN or TURN server that does not answer is not waited for any longer
@@ -270,7 +271,7 @@ bool zt_viewer_send(zt_viewer *v, const char *text)
     g_mutex_lock(&v->lock);
     GObject *channel = v->channel ? g_object_ref(v->channel) : NULL;
     g_mutex_unlock(&v->lock);
-    const bool sent = channel && zt_peer_send(channel, text);
+    const bool sent = channel && zt_webrtc_send(channel, text);
     g_clear_object(&channel);
     return sent;
 }

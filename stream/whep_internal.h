@@ -94,7 +94,6 @@ int  zt_peer_build(zt_viewer *v, int payload, int playout_delay);
 void zt_peer_start(zt_viewer *v);       // PLAYING, and the first step of signalling
 void zt_peer_accept(zt_viewer *v, const char *sdp);
 void zt_peer_candidate(zt_viewer *v, const char *candidate);
-bool zt_peer_send(GObject *channel, const char *text);
 // Loads plugins and makes the DTLS key, on a thread of its own: the first viewer does not wait for them.
 void zt_peer_warm_up(zt_whep_server *s);
 void zt_peer_end(zt_viewer *v);         // hands the pipeline to a thread of its own that ends it

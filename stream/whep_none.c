@@ -8,7 +8,7 @@
 int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
 {
     (void)out, (void)p;
-    zt_warn("no WebRTC: built without libgstreamer-plugins-bad1.0-dev");
+    zt_warn("no WebRTC: built without libgstreamer-plugins-base1.0-dev");
     return -ENOSYS;
 }
 

@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define GST_USE_UNSTABLE_API
 #include <gst/rtp/gstrtcpbuffer.h>
 #include <gst/video/video-event.h>
-#include <gst/webrtc/webrtc.h>
 
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "stream/webrtc.h"
 #include "stream/whep_internal.h"
 
 #define MTU 1200
@@ -64,19 +63,8 @@ static void on_described(GstPromise *promise, gpointer cookie)
     zt_viewer *v = cookie;
     const char *kind = v->offers ? "offer" : "answer";
     GstElement *rtc = peer_of(v);
-    GstWebRTCSessionDescription *mine = NULL;
-    if (rtc && !failed(v, promise, kind)) {
-        gst_structure_get(gst_promise_get_reply(promise), kind, GST_TYPE_WEBRTC_SESSION_DESCRIPTION, &mine, NULL);
-        GstPromise *set = gst_promise_new();
-        if (mine)
-            g_signal_emit_by_name(rtc, "set-local-description", mine, set);
-        else
-            zt_viewer_post(v, ZT_NEWS_REFUSED, NULL);
-        gst_promise_interrupt(set);
-        gst_promise_unref(set);
-    }
-    if (mine)
-        gst_webrtc_session_description_free(mine);
+    if (rtc && !failed(v, promise, kind) && !zt_webrtc_set_local(rtc, promise, kind))
+        zt_viewer_post(v, ZT_NEWS_REFUSED, NULL);
     g_clear_object(&rtc);
     gst_promise_unref(promise);
 }
@@ -94,29 +82,17 @@ static void on_remote(GstPromise *promise, gpointer cookie)
 static void on_gathering(GstElement *rtc, GParamSpec *spec, zt_viewer *v)
 {
     (void)spec;
-    GstWebRTCICEGatheringState state;
-    GstWebRTCSessionDescription *mine = NULL;
-    g_object_get(rtc, "ice-gathering-state", &state, NULL);
-    if (state != GST_WEBRTC_ICE_GATHERING_STATE_COMPLETE)
-        return;
-    g_object_get(rtc, "local-description", &mine, NULL);
-    if (!mine)
-        return;
-    zt_viewer_post(v, ZT_NEWS_ANSWER, gst_sdp_message_as_text(mine->sdp));
-    gst_webrtc_session_description_free(mine);
+    char *mine = strcmp(zt_webrtc_state(rtc, "ice-gathering-state"), "complete") ? NULL : zt_webrtc_local(rtc);
+    if (mine)
+        zt_viewer_post(v, ZT_NEWS_ANSWER, mine);
 }
 
-static void set_remote(zt_viewer *v, GstWebRTCSDPType type, const char *text, GstPromise *promise)
+static void set_remote(zt_viewer *v, const char *kind, const char *text, GstPromise *promise)
 {
-    GstSDPMessage *sdp;
-    if (gst_sdp_message_new_from_text(text, &sdp) != GST_SDP_OK) {
-        zt_viewer_post(v, ZT_NEWS_REFUSED, NULL);
-        gst_promise_unref(promise);
+    if (zt_webrtc_set_remote(v->rtc, kind, text, promise))
         return;
-    }
-    GstWebRTCSessionDescription *theirs = gst_webrtc_session_description_new(type, sdp);
-    g_signal_emit_by_name(v->rtc, "set-remote-description", theirs, promise);
-    gst_webrtc_session_description_free(theirs);
+    zt_viewer_post(v, ZT_NEWS_REFUSED, NULL);
+    gst_promise_unref(promise);
 }
 
 void zt_peer_start(zt_viewer *v)
@@ -125,7 +101,7 @@ void zt_peer_start(zt_viewer *v)
     if (v->offers)
         g_signal_emit_by_name(v->rtc, "create-offer", NULL, then(v, on_described));
     else
-        set_remote(v, GST_WEBRTC_SDP_TYPE_OFFER, v->offer, then(v, on_remote));
+        set_remote(v, "offer", v->offer, then(v, on_remote));
 }
 
 static void on_accepted(GstPromise *promise, gpointer cookie)
@@ -136,7 +112,7 @@ static void on_accepted(GstPromise *promise, gpointer cookie)
 
 void zt_peer_accept(zt_viewer *v, const char *sdp)
 {
-    set_remote(v, GST_WEBRTC_SDP_TYPE_ANSWER, sdp, then(v, on_accepted));
+    set_remote(v, "answer", sdp, then(v, on_accepted));
 }
 
 void zt_peer_candidate(zt_viewer *v, const char *candidate)
@@ -227,13 +203,12 @@ static void begin_feeding(GstElement *rtc, zt_viewer *v)
 static void on_connection(GstElement *rtc, GParamSpec *spec, zt_viewer *v)
 {
     (void)spec;
-    GstWebRTCPeerConnectionState state;
-    g_object_get(rtc, "connection-state", &state, NULL);
-    if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CONNECTED)
+    const char *state = zt_webrtc_state(rtc, "connection-state");
+    if (!strcmp(state, "connected"))
         begin_feeding(rtc, v);
-    else if (state == GST_WEBRTC_PEER_CONNECTION_STATE_FAILED)
+    else if (!strcmp(state, "failed"))
         zt_viewer_post(v, ZT_NEWS_GONE, g_strdup("the connection failed"));
-    else if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CLOSED)
+    else if (!strcmp(state, "closed"))
         zt_viewer_post(v, ZT_NEWS_GONE, g_strdup("the viewer left"));
 }
 
@@ -269,13 +244,6 @@ static void on_channel(GstElement *rtc, GObject *channel, zt_viewer *v)
     }
     g_mutex_unlock(&v->lock);
     g_free(label);
-}
-
-bool zt_peer_send(GObject *channel, const char *text)
-{
-    guint64 waiting = 0;
-    g_object_get(channel, "buffered-amount", &waiting, NULL);
-    return waiting < 65536 && gst_webrtc_data_channel_send_string_full(GST_WEBRTC_DATA_CHANNEL(channel), text, NULL);
 }
 
 // A peer that lost its picture asks for a key frame: an event that comes up to the source.
@@ -393,10 +361,10 @@ static void set_ice(const zt_viewer *v, GstElement *rtc)
 
 static void set_transceiver(zt_viewer *v, GstCaps *caps)
 {
-    GstWebRTCRTPTransceiver *t = NULL;
+    GObject *t = NULL;
     g_signal_emit_by_name(v->rtc, "get-transceiver", 0, &t);
-    g_object_set(t, "direction", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_SENDONLY, "codec-preferences", caps, "do-nack",
-                 TRUE, NULL);
+    gst_util_set_object_arg(t, "direction", "sendonly");
+    g_object_set(t, "codec-preferences", caps, "do-nack", TRUE, NULL);
     g_object_unref(t);
 }
 
@@ -416,7 +384,7 @@ int zt_peer_build(zt_viewer *v, int payload, int playout_delay)
     v->rtp_offset = g_random_int();
     v->pipe = gst_pipeline_new(NULL);
     v->rtc = gst_element_factory_make("webrtcbin", NULL);
-    g_object_set(v->rtc, "bundle-policy", GST_WEBRTC_BUNDLE_POLICY_MAX_BUNDLE, NULL);
+    gst_util_set_object_arg(G_OBJECT(v->rtc), "bundle-policy", "max-bundle");
     GstElement *src = make_source(v), *pay = make_payloader(v, payload, ssrc, playout_delay);
     gst_bin_add_many(GST_BIN(v->pipe), src, pay, v->rtc, NULL);
     gst_pipeline_use_clock(GST_PIPELINE(v->pipe), v->server->clock);
@@ -440,25 +408,6 @@ int zt_peer_build(zt_viewer *v, int payload, int playout_delay)
 
 // ---- the end
 
-// GStreamer 1.22: sctpenc may have started its task again while it was ended, and its last unref would wait for ever.
-static void stop_sctp(GstElement *pipe)
-{
-    GstIterator *all = gst_bin_iterate_all_by_element_factory_name(GST_BIN(pipe), "sctpenc");
-    GValue item = G_VALUE_INIT;
-    while (gst_iterator_next(all, &item) == GST_ITERATOR_OK) {
-        GstElement *enc = g_value_get_object(&item);
-        GstPad *pad = gst_element_get_static_pad(enc, "src");
-        if (pad && gst_pad_get_task_state(pad) != GST_TASK_STOPPED) {
-            GST_PAD_EVENTFUNC(pad)(pad, GST_OBJECT(enc), gst_event_new_flush_start());
-            gst_pad_stop_task(pad);
-        }
-        g_clear_object(&pad);
-        g_value_reset(&item);
-    }
-    g_value_unset(&item);
-    gst_iterator_free(all);
-}
-
 struct ending {
     zt_whep_server *server;
     GstElement     *pipe;
@@ -470,7 +419,7 @@ static gpointer end(gpointer cookie)
     struct ending *e = cookie;
     zt_whep_server *s = e->server;
     gst_element_set_state(e->pipe, GST_STATE_NULL);
-    stop_sctp(e->pipe);
+    zt_webrtc_stop_sctp(e->pipe);
     g_clear_object(&e->channel);
     gst_object_unref(e->pipe);
     g_free(e);
@@ -517,7 +466,7 @@ static gpointer warm_up(gpointer cookie)
     gst_promise_wait(offer);
     gst_promise_unref(offer);
     gst_element_set_state(pipe, GST_STATE_NULL);
-    stop_sctp(pipe);
+    zt_webrtc_stop_sctp(pipe);
     g_clear_object(&channel);
     gst_object_unref(pipe);
     g_atomic_int_add(&s->reaping, -1);

@@ -2,13 +2,13 @@
 // webrtcbin as a viewer: webrtcbin ! depayloader ! (decoder) ! appsink.
 #include "tests/whep_client.h"
 
-#define GST_USE_UNSTABLE_API
 #include <gst/app/gstappsink.h>
 #include <gst/rtp/rtp.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
-#include <gst/webrtc/webrtc.h>
 #include <string.h>
+
+#include "stream/webrtc.h"
 
 struct whep_client {
     whep_client_params p;
@@ -98,32 +98,21 @@ static void on_pad(GstElement *rtc, GstPad *pad, whep_client *c)
 static void on_offer(GstPromise *promise, gpointer cookie)
 {
     whep_client *c = cookie;
-    GstWebRTCSessionDescription *offer = NULL;
     if (gst_promise_wait(promise) == GST_PROMISE_RESULT_REPLIED)
-        gst_structure_get(gst_promise_get_reply(promise), "offer", GST_TYPE_WEBRTC_SESSION_DESCRIPTION, &offer, NULL);
+        zt_webrtc_set_local(c->rtc, promise, "offer");
     gst_promise_unref(promise);
-    if (!offer)
-        return;
-    GstPromise *set = gst_promise_new();
-    g_signal_emit_by_name(c->rtc, "set-local-description", offer, set);
-    gst_promise_unref(set);
-    gst_webrtc_session_description_free(offer);
 }
 
 static void on_gathering(GstElement *rtc, GParamSpec *spec, whep_client *c)
 {
-    GstWebRTCICEGatheringState state;
-    GstWebRTCSessionDescription *mine = NULL;
-    g_object_get(rtc, "ice-gathering-state", &state, "local-description", &mine, NULL);
-    if (state == GST_WEBRTC_ICE_GATHERING_STATE_COMPLETE && mine) {
-        g_mutex_lock(&c->lock);
-        g_free(c->offer);
-        c->offer = gst_sdp_message_as_text(mine->sdp);
-        g_cond_signal(&c->change);
-        g_mutex_unlock(&c->lock);
-    }
-    if (mine)
-        gst_webrtc_session_description_free(mine);
+    char *mine = strcmp(zt_webrtc_state(rtc, "ice-gathering-state"), "complete") ? NULL : zt_webrtc_local(rtc);
+    if (!mine)
+        return;
+    g_mutex_lock(&c->lock);
+    g_free(c->offer);
+    c->offer = mine;
+    g_cond_signal(&c->change);
+    g_mutex_unlock(&c->lock);
 }
 
 static void on_message(GObject *channel, const char *text, whep_client *c)
@@ -146,8 +135,10 @@ static void add_video(whep_client *c)
                                         G_TYPE_INT, 102, "rtcp-fb-nack-pli", G_TYPE_BOOLEAN, TRUE, NULL);
     if (!vp8)
         gst_caps_set_simple(caps, "packetization-mode", G_TYPE_STRING, "1", NULL);
-    GstWebRTCRTPTransceiver *t = NULL;
-    g_signal_emit_by_name(c->rtc, "add-transceiver", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_RECVONLY, caps, &t);
+    GEnumClass *direction = g_type_class_ref(g_type_from_name("GstWebRTCRTPTransceiverDirection"));
+    GObject *t = NULL;
+    g_signal_emit_by_name(c->rtc, "add-transceiver", g_enum_get_value_by_nick(direction, "recvonly")->value, caps, &t);
+    g_type_class_unref(direction);
     g_object_set(t, "do-nack", TRUE, NULL);
     g_object_unref(t);
     gst_caps_unref(caps);
@@ -162,8 +153,8 @@ whep_client *whep_client_create(const whep_client_params *p)
     g_cond_init(&c->change);
     c->pipe = gst_pipeline_new(NULL);
     c->rtc = gst_element_factory_make("webrtcbin", NULL);
-    g_object_set(c->rtc, "bundle-policy", GST_WEBRTC_BUNDLE_POLICY_MAX_BUNDLE, "latency",
-                 c->p.latency ? c->p.latency : 20, NULL);
+    gst_util_set_object_arg(G_OBJECT(c->rtc), "bundle-policy", "max-bundle");
+    g_object_set(c->rtc, "latency", c->p.latency ? c->p.latency : 20, NULL);
     gst_bin_add(GST_BIN(c->pipe), c->rtc);
     GstBus *bus = gst_element_get_bus(c->pipe);
     gst_bus_set_sync_handler(bus, drop, NULL, NULL);
@@ -201,14 +192,9 @@ const char *whep_client_offer(whep_client *c)
 
 void whep_client_answer(whep_client *c, const char *text)
 {
-    GstSDPMessage *sdp;
-    if (gst_sdp_message_new_from_text(text, &sdp) != GST_SDP_OK)
-        return;
-    GstWebRTCSessionDescription *theirs = gst_webrtc_session_description_new(GST_WEBRTC_SDP_TYPE_ANSWER, sdp);
     GstPromise *set = gst_promise_new();
-    g_signal_emit_by_name(c->rtc, "set-remote-description", theirs, set);
+    zt_webrtc_set_remote(c->rtc, "answer", text, set);
     gst_promise_unref(set);
-    gst_webrtc_session_description_free(theirs);
 }
 
 int whep_client_pictures(whep_client *c)
@@ -218,30 +204,7 @@ int whep_client_pictures(whep_client *c)
 
 bool whep_client_send(whep_client *c, const char *text)
 {
-    GstWebRTCDataChannelState state = GST_WEBRTC_DATA_CHANNEL_STATE_CLOSED;
-    if (c->channel)
-        g_object_get(c->channel, "ready-state", &state, NULL);
-    return state == GST_WEBRTC_DATA_CHANNEL_STATE_OPEN &&
-           gst_webrtc_data_channel_send_string_full(GST_WEBRTC_DATA_CHANNEL(c->channel), text, NULL);
-}
-
-// See stream/whep_peer.c.
-static void stop_sctp(GstElement *pipe)
-{
-    GstIterator *all = gst_bin_iterate_all_by_element_factory_name(GST_BIN(pipe), "sctpenc");
-    GValue item = G_VALUE_INIT;
-    while (gst_iterator_next(all, &item) == GST_ITERATOR_OK) {
-        GstElement *enc = g_value_get_object(&item);
-        GstPad *pad = gst_element_get_static_pad(enc, "src");
-        if (pad && gst_pad_get_task_state(pad) != GST_TASK_STOPPED) {
-            GST_PAD_EVENTFUNC(pad)(pad, GST_OBJECT(enc), gst_event_new_flush_start());
-            gst_pad_stop_task(pad);
-        }
-        g_clear_object(&pad);
-        g_value_reset(&item);
-    }
-    g_value_unset(&item);
-    gst_iterator_free(all);
+    return c->channel && zt_webrtc_send(c->channel, text);
 }
 
 void whep_client_destroy(whep_client *c)
@@ -252,7 +215,7 @@ void whep_client_destroy(whep_client *c)
         g_signal_handlers_disconnect_by_data(c->channel, c);
     g_signal_handlers_disconnect_by_data(c->rtc, c);
     gst_element_set_state(c->pipe, GST_STATE_NULL);
-    stop_sctp(c->pipe);
+    zt_webrtc_stop_sctp(c->pipe);
     g_clear_object(&c->channel);
     gst_object_unref(c->pipe);
     g_free(c->offer);
