@@ -4,14 +4,15 @@
 #   tools/deps.sh run|build|all             prints the list, a package a line
 #   tools/deps.sh run|build|all --missing   prints those that are not installed
 #   tools/deps.sh run|build|all --install   installs them (root or sudo)
-# run: what zoetrope-serve needs when it is built; build: to build, run included; all: the tests' needs too.
+# run: what zoetrope-serve needs when it is built; build: to build, run included; all: the tests' needs too, and those of
+# what the shipped model does without (UMT5 prompts: g++ and libsentencepiece-dev).
 set -eu
 
 run='gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice glib-networking'
-build='gcc g++ libc6-dev meson ninja-build pkg-config libcjson-dev libavcodec-dev libavformat-dev libavutil-dev
+build='gcc libc6-dev meson ninja-build pkg-config libcjson-dev libavcodec-dev libavformat-dev libavutil-dev
        libswscale-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev
-       libsoup-3.0-dev libseccomp-dev libsentencepiece-dev'
-tests='prometheus systemtap-sdt-dev g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg gstreamer1.0-tools gstreamer1.0-libav chromium chromium-driver
+       libsoup-3.0-dev libseccomp-dev'
+tests='libsentencepiece-dev prometheus systemtap-sdt-dev g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg gstreamer1.0-tools gstreamer1.0-libav chromium chromium-driver
        curl git python3-minimal libdnnl-dev libopenblas-dev'
 
 case "${1:-}" in
