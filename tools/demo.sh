@@ -119,13 +119,13 @@ if ! first_packet "$port"; then
     say "No picture came from rtsp://127.0.0.1:$port/live."
     exit 70
 fi
-say "First picture $(($(now_ms) - start)) ms after start."
-say ""
+took=$(($(now_ms) - start))
 say "  Open     http://127.0.0.1:$http/ in a browser"
 [ -z "${SSH_CONNECTION:-}" ] || say "           from your own machine: ssh -L $http:127.0.0.1:$http $(id -un)@$(set -- $SSH_CONNECTION; echo "$3") first"
 say "  Or       ffplay rtsp://127.0.0.1:$port/live"
 say "  Numbers  http://127.0.0.1:$http/metrics"
 say "  Render   build/apps/zoetrope-render -p \"snowy mountains at sunset\" -n 240 -o clip.mp4"
+say "First picture $took ms after start."
 
 if [ $check = 1 ]; then
     clip=$(mktemp -d)
