@@ -102,9 +102,9 @@ static bool has_name(const char *host, const char *name)
     return !host[n] || (host[n] == ':' && strspn(host + n + 1, "0123456789") == strlen(host + n + 1));
 }
 
-bool zt_access_host(const zt_access *a, const char *host)
+bool zt_access_host(const zt_access *a, const char *host, const char *local)
 {
-    const char *const names[] = { "localhost", "127.0.0.1", "::1", a->host, a->public_address };
+    const char *const names[] = { "localhost", "127.0.0.1", "::1", a->host, a->public_address, local };
     for (size_t i = 0; host && i < ZT_LEN(names); i++)
         if (names[i] && has_name(host, names[i]))
             return true;

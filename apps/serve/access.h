@@ -31,8 +31,9 @@ int  zt_access_load(zt_access *a, const char *path);
 const char *zt_access_view_token(const zt_access *a);
 // What a request may that carries this Authorization header (or NULL). Takes the same time for every wrong token.
 enum zt_may zt_access_token(const zt_access *a, const char *authorization);
-// A page elsewhere may point a name of its own at our address: only our own names are answered. NULL: no header.
-bool zt_access_host(const zt_access *a, const char *host);
+// A page elsewhere may point a name of its own at our address: only our own names are answered, and the address that
+// the connection was made to (`local`, or NULL), which no name can hide. host NULL: no header.
+bool zt_access_host(const zt_access *a, const char *host, const char *local);
 // A browser names the page that asks: ours (the same scheme, host and port) or one of the allowed.
 bool zt_access_origin(const zt_access *a, const char *origin, const char *host, bool tls);
 // Takes one of the `burst` requests that an address may make at once, `per_minute` in the long run. 0, or s to wait.

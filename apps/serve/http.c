@@ -75,16 +75,23 @@ bool zt_web_is_type(SoupServerMessage *msg, const char *type)
     return is && !g_ascii_strcasecmp(is, type);
 }
 
+// What reaches an IPv6 socket over IPv4 is named as IPv4. NULL: this is no address.
+static const char *print_address(GSocketAddress *of, char text[64])
+{
+    if (!G_IS_INET_SOCKET_ADDRESS(of))
+        return NULL;
+    char *address = g_inet_address_to_string(g_inet_socket_address_get_address(G_INET_SOCKET_ADDRESS(of)));
+    const bool mapped = g_str_has_prefix(address, "::ffff:") && strchr(address, '.');
+    g_strlcpy(text, address + (mapped ? strlen("::ffff:") : 0), 64);
+    g_free(address);
+    return text;
+}
+
 const char *zt_web_address(SoupServerMessage *msg)
 {
     static char text[64];
-    GSocketAddress *remote = soup_server_message_get_remote_address(msg);
-    char *address = G_IS_INET_SOCKET_ADDRESS(remote)
-                        ? g_inet_address_to_string(g_inet_socket_address_get_address(G_INET_SOCKET_ADDRESS(remote)))
-                        : NULL;
-    g_strlcpy(text, address ? address : "unknown", sizeof(text));
-    g_free(address);
-    return text;
+    const char *address = print_address(soup_server_message_get_remote_address(msg), text);
+    return address ? address : "unknown";
 }
 
 cJSON *zt_web_body(SoupServerMessage *msg)
@@ -263,11 +270,12 @@ static bool check_token(zt_http *h, SoupServerMessage *msg, enum zt_may needed, 
 // Everything that can be said before the body is there. NULL: it has been answered.
 static const struct route *admit(zt_http *h, SoupServerMessage *msg, char *path, char *part[3], enum zt_may *may)
 {
-    char allow[64];
+    char allow[64], local[64];
     const char *method = soup_server_message_get_method(msg);
     const char *host = soup_message_headers_get_one(soup_server_message_get_request_headers(msg), "Host");
     *may = ZT_MAY_NOTHING;
-    if (!zt_access_host(&h->serve->access, host)) {
+    GSocketAddress *mine = soup_server_message_get_local_address(msg);
+    if (!zt_access_host(&h->serve->access, host, print_address(mine, local))) {
         zt_web_error(msg, 421, "this host name is not served here");
         return NULL;
     }
@@ -383,10 +391,10 @@ static gboolean stop(gpointer cookie)
     h->stopping = true;
     g_socket_service_stop(h->service);
     g_socket_listener_close(G_SOCKET_LISTENER(h->service));
-    zt_whip_close(&h->whip);
     zt_web_pictures_stop(h);
     g_hash_table_remove_all(h->viewer);
     soup_server_disconnect(h->server);
+    zt_whip_close(&h->whip);            // the last: it takes its time
     g_main_loop_quit(h->loop);
     return G_SOURCE_REMOVE;
 }
