@@ -14,13 +14,15 @@
 
 #define FIRST_WAIT 1            // s before it is tried again, doubled each time
 #define LAST_WAIT  60
+#define LEAVE_WAIT 2000         // ms that the end of the program waits for the server to hear of it
 
 struct zt_whip {
     zt_serve     *serve;
     GMainContext *context;
     char         *url, *token, *resource;   // resource: what a DELETE ends
     SoupSession  *http;
-    GCancellable *cancel;
+    GCancellable *cancel, *leave;           // of the POST; of the DELETEs, once nobody waits for them any longer
+    int           leaving;                  // DELETEs without an answer yet
     zt_viewer    *viewer;
     GSource      *retry;
     int           wait;                     // s
@@ -42,8 +44,12 @@ static SoupMessage *request(zt_whip *w, const char *method, const char *url)
 
 static void on_deleted(GObject *http, GAsyncResult *result, gpointer cookie)
 {
-    (void)cookie;
-    GBytes *reply = soup_session_send_and_read_finish(SOUP_SESSION(http), result, NULL);
+    GError *error = NULL;
+    zt_whip *w = cookie;
+    GBytes *reply = soup_session_send_and_read_finish(SOUP_SESSION(http), result, &error);
+    if (!g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))      // else w is gone
+        w->leaving--;
+    g_clear_error(&error);
     if (reply)
         g_bytes_unref(reply);
 }
@@ -55,8 +61,10 @@ static void forget(zt_whip *w)
     g_object_unref(w->cancel);
     w->cancel = g_cancellable_new();
     SoupMessage *msg = w->resource ? request(w, "DELETE", w->resource) : NULL;
-    if (msg)
-        soup_session_send_and_read_async(w->http, msg, G_PRIORITY_DEFAULT, NULL, on_deleted, NULL);
+    if (msg) {
+        soup_session_send_and_read_async(w->http, msg, G_PRIORITY_DEFAULT, w->leave, on_deleted, w);
+        w->leaving++;
+    }
     g_clear_object(&msg);
     g_clear_pointer(&w->resource, g_free);
     zt_viewer_close(&w->viewer);
@@ -172,6 +180,7 @@ int zt_whip_open(zt_whip **out, zt_serve *s, struct _GMainContext *context, cons
     w->token = g_strdup(token);
     w->wait = FIRST_WAIT;
     w->cancel = g_cancellable_new();
+    w->leave = g_cancellable_new();
     GUri *uri = g_uri_parse(url, G_URI_FLAGS_NONE, NULL);
     w->loopback = uri && g_uri_get_host(uri) && zt_is_loopback(g_uri_get_host(uri));
     if (uri)
@@ -179,6 +188,25 @@ int zt_whip_open(zt_whip **out, zt_serve *s, struct _GMainContext *context, cons
     start_after(w, 0);
     *out = w;
     return 0;
+}
+
+static gboolean on_late(gpointer cookie)
+{
+    *(bool *)cookie = true;
+    return G_SOURCE_CONTINUE;
+}
+
+static void wait_for_answers(zt_whip *w)
+{
+    bool late = false;
+    GSource *limit = g_timeout_source_new(LEAVE_WAIT);
+    g_source_set_callback(limit, on_late, &late, NULL);
+    g_source_attach(limit, w->context);
+    while (w->leaving && !late)
+        g_main_context_iteration(w->context, TRUE);
+    g_source_destroy(limit);
+    g_source_unref(limit);
+    g_cancellable_cancel(w->leave);
 }
 
 void zt_whip_close(zt_whip **whip)
@@ -191,9 +219,11 @@ void zt_whip_close(zt_whip **whip)
         g_source_unref(w->retry);
     }
     forget(w);
+    wait_for_answers(w);
     if (w->http)
         soup_session_abort(w->http);
     g_object_unref(w->cancel);
+    g_object_unref(w->leave);
     g_clear_object(&w->http);
     g_free(w->token);
     g_free(w->url);
