@@ -65,7 +65,7 @@ typedef struct zt_session_params {
     bool         offline;       // no deadlines: every frame, all steps_max, after live sessions
     bool         unpaced;       // live rules but slots are due as fast as they are made (benchmarks)
     bool         keep_rate;     // never at half of fps, however high the load
-    zt_refused  *refused;       // admission decides, and says why not here (every session is taken, budgets judged later)
+    zt_refused  *refused;       // admission decides, says why not here (every session is taken, budgets judged later)
     int64_t      lease;         // monotonic ns when it ends unless renewed: what a refused one is told (unknown)
     const char  *log;           // file that it is written down in, replaced when it exists (none)
     const zt_script *script;    // the first frames are made just so; offline only; borrowed while it lives (none)
@@ -99,7 +99,8 @@ uint64_t zt_engine_alarms(zt_engine *e);
 void zt_engine_metrics(zt_engine *e, zt_metrics *out);
 
 // From any thread but the engine's. 0, -EINVAL (a parameter is out of range: logged), -EAGAIN (too many sessions),
-// -EBUSY (admission: p->refused says why), another -errno of opening p->log (logged), -ENOTSUP (the model makes several pictures per pass), -ENOMEM. *out is written before the first on_frame.
+// -EBUSY (admission: p->refused says why), another -errno of opening p->log (logged), -ENOTSUP (the model makes several
+// pictures per pass), -ENOMEM. *out is written before the first on_frame.
 int  zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p);
 // on_frame is never called after it returns. From any thread but the engine's.
 void zt_session_destroy(zt_session **s);
