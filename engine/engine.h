@@ -112,6 +112,9 @@ bool zt_session_done(zt_session *s);        // zt_session_wait() would return at
 // Mailboxes: the latest is read when the next frame's first pass is launched. From any thread. 0 or -EINVAL.
 int  zt_session_prompt(zt_session *s, const char *text);
 int  zt_session_control(zt_session *s, int control, float value);
+// Nobody sees more than so many steps per frame at present (a poor line): a live session makes no more, though never
+// fewer than its steps_min, and what is saved is others'. 0: as many as fit again. From any thread.
+void zt_session_hint(zt_session *s, int steps);
 // Words of the latest prompt read that the model does not know, separated by spaces; copied. From any thread.
 // Returns how many it knows.
 int  zt_session_ignored(zt_session *s, char *out, size_t bytes);

@@ -38,6 +38,12 @@ void zt_sched_finish(zt_sched *s, int id)
     s->lane[id].finishing = true;
 }
 
+void zt_sched_enough(zt_sched *s, int id, int steps)
+{
+    struct zt_lane *c = &s->lane[id];
+    c->enough = steps ? ZT_MIN(ZT_MAX(steps, c->pace.steps_min), c->pace.steps_max) : 0;
+}
+
 bool zt_sched_finished(const zt_sched *s, int id)
 {
     const struct zt_lane *c = &s->lane[id];

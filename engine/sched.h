@@ -104,6 +104,7 @@ struct zt_lane {
     int64_t  spent;             // ns on it
 
     int      steps;             // planned for now: rises by one per second of headroom, falls at once
+    int      enough;            // never more than these; 0: steps_max
     int64_t  tight;             // when there was last no headroom
     int      rung, strain;      // down the ladder; frames that did not fit, less those that did
     int      frame_rung;        // of the frame in work
@@ -134,6 +135,9 @@ int  zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now);
 // Shown slots without a packet count as dropped. The lane can be read until it is added again.
 void zt_sched_remove(zt_sched *s, int id);
 void zt_sched_finish(zt_sched *s, int id);                      // the frame in work is the last
+// Live: nobody sees more steps than these, so no frame gets more; those below steps_max are degraded like others.
+// Kept between steps_min and steps_max; 0: as many as fit again.
+void zt_sched_enough(zt_sched *s, int id, int steps);
 bool zt_sched_finished(const zt_sched *s, int id);              // all is made that will be
 
 // What to do now: n > 0 passes that form one batch, or one show or repeat. 0: nothing before *wake

@@ -157,7 +157,7 @@ int zt_plan_begin(zt_sched *s, struct zt_view *v, int n_views, struct zt_view *a
     strain(c, fits(v, n_views, all, now, c->pace.steps_min), now);
     climb(s, c, now);       // for the frames after this one
     take_rate(s, c);
-    int most = c->pace.steps_max;
+    int most = c->enough ? c->enough : c->pace.steps_max;
     while (most > c->pace.steps_min && !fits(v, n_views, all, now, most))
         most--;
     if (most < c->steps)

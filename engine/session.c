@@ -183,6 +183,14 @@ int zt_session_control(zt_session *s, int control, float value)
     return 0;
 }
 
+void zt_session_hint(zt_session *s, int steps)
+{
+    pthread_mutex_lock(&s->engine->lock);
+    if (s->id >= 0)
+        zt_sched_enough(&s->engine->sched, s->id, steps);
+    pthread_mutex_unlock(&s->engine->lock);
+}
+
 int zt_session_ignored(zt_session *s, char *out, size_t bytes)
 {
     pthread_mutex_lock(&s->engine->lock);

@@ -82,6 +82,27 @@ static void fewer_steps_than_asked_is_degraded(void **state)
     assert_int_equal(world_counted_all(w), world_counted(w, ZT_ON_TIME) + world_counted(w, ZT_DEGRADED));
 }
 
+static void no_more_steps_than_are_enough(void **state)
+{
+    (void)state;
+    world *w = world_make(2 * MS, 2 * MS, 5 * MS, 3 * MS);
+    world_start(w, (zt_pace){ .steps_max = 4, .steps_min = 2, .first_steps = 4 });
+    world_run(w, 2000 * MS);
+    assert_int_equal(world_lane(w)->steps, 4);
+    zt_sched_enough(&w->sched, w->id, 1);               // it accepts no fewer than 2
+    const uint64_t before = world_counted(w, ZT_ON_TIME);
+    world_run(w, 3000 * MS);
+    assert_int_equal(world_lane(w)->steps, 2);
+    assert_int_equal(world_lane(w)->changes[ZT_CHANGE_STEPS], 1);
+    assert_in_range(world_counted(w, ZT_ON_TIME), before, before + 3);     // those begun already
+    assert_in_range(world_counted(w, ZT_DEGRADED), 20, 26);
+    zt_sched_enough(&w->sched, w->id, 0);
+    world_run(w, 4900 * MS);                        // a second each
+    assert_int_equal(world_lane(w)->steps, 3);
+    world_run(w, 5200 * MS);
+    assert_int_equal(world_lane(w)->steps, 4);
+}
+
 // A plan that fails at a boundary is cut there, and the picture is on time.
 static void a_frame_is_shown_early_when_its_plan_fails(void **state)
 {
@@ -424,6 +445,7 @@ int main(void)
         cmocka_unit_test(steps_fall_at_once_and_rise_by_one_a_second),
         cmocka_unit_test(a_frame_leaves_the_next_its_least),
         cmocka_unit_test(fewer_steps_than_asked_is_degraded),
+        cmocka_unit_test(no_more_steps_than_are_enough),
         cmocka_unit_test(a_frame_is_shown_early_when_its_plan_fails),
         cmocka_unit_test(steps_that_do_not_last_are_not_tried),
         cmocka_unit_test(overload_repeats_pictures_and_keeps_the_clock),
