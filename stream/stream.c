@@ -45,7 +45,7 @@ struct zt_stream {
     bool             any;
     uint64_t         last;              // index of the last frame, when any
     int64_t          key_made;          // monotonic ns of the last key frame on demand
-    int64_t          bits_set;
+    int64_t          bits_opened, bits_set;
     int64_t          began;             // monotonic ns at which the work on this picture began
 
     // Any thread
@@ -297,7 +297,7 @@ static int open_encoder(zt_stream *s, const zt_stream_params *p, const char *cod
         .on_packet = on_encoded,
         .cookie = s,
     };
-    s->bits = s->bits_set = e.bitrate;
+    s->bits = s->bits_opened = s->bits_set = e.bitrate;
     return zt_encoder_open(&s->encoder, &e);
 }
 
@@ -455,6 +455,11 @@ void zt_stream_bitrate(zt_stream *s, int64_t bits)
 {
     if (bits > 0)
         atomic_store(&s->bits, bits);
+}
+
+double zt_stream_bitrate_share(zt_stream *s)
+{
+    return s->bits_opened ? (double)atomic_load(&s->bits) / (double)s->bits_opened : 1;
 }
 
 int zt_stream_viewers(zt_stream *s)

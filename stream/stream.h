@@ -90,6 +90,7 @@ int     zt_stream_join(const zt_join_params *p, int64_t *frames);
 // From any thread.
 void    zt_stream_want_key(zt_stream *s);               // obeyed at most once per 300 ms, never lost
 void    zt_stream_bitrate(zt_stream *s, int64_t bits);  // > 0
+double  zt_stream_bitrate_share(zt_stream *s);          // of what it was opened with; 1 where there is none
 int     zt_stream_viewers(zt_stream *s);                // playing now; 0 for files
 int64_t zt_stream_packets(zt_stream *s);                // handed over so far
 int64_t zt_stream_skipped(zt_stream *s);                // frames pushed that were never encoded

@@ -182,7 +182,8 @@ static int usual_loss(const zt_mount *m)
     return loss[(n - 1) * 3 / 4];
 }
 
-// Less by a third where over a tenth is lost, more by a twelfth where nothing is. Retransmission mends the rest.
+// Less by a third where over a tenth is lost, more by a twelfth where nothing is. Retransmission mends the rest. Who
+// comes when nobody was there begins anew.
 static void adapt(whep *t, int64_t now)
 {
     if (!t->most || now - t->looked < ADAPT)
@@ -190,7 +191,9 @@ static void adapt(whep *t, int64_t now)
     t->looked = now;
     const int loss = usual_loss(t->m);
     int64_t bits = t->bits;
-    if (loss > 256 / 10)
+    if (!t->m->viewer->len)
+        bits = t->most;
+    else if (loss > 256 / 10)
         bits = ZT_MAX(bits * 2 / 3, t->most / 8);
     else if (loss < 256 / 50)
         bits = ZT_MIN(bits + t->most / 12, t->most);
@@ -215,8 +218,8 @@ static int whep_packet(zt_transport *base, zt_packet *p)
         for (guint i = 0; i < m->viewer->len; i++)
             feed(m, g_ptr_array_index(m->viewer, i), b, p->key);
         gst_buffer_unref(b);
-        adapt(t, zt_now());
     }
+    adapt(t, zt_now());
     g_mutex_unlock(&m->lock);
     return 0;
 }

@@ -301,6 +301,23 @@ static void lost_packets_are_sent_again(void **state)
     finish();
 }
 
+static void losses_lower_the_bitrate_until_all_have_left(void **state)
+{
+    static pair a;
+    start_with("h264", &(zt_whep_params){ .loss_percent = 40 });
+    join_late(&a, "h264", 250);
+    const int64_t until = zt_now() + 60 * ZT_S;
+    assert_true(zt_stream_bitrate_share(stream) == 1);
+    while (zt_stream_bitrate_share(stream) > 0.5 && !a.gone && zt_now() < until)
+        zt_sleep_until(zt_now() + 50 * ZT_MS);
+    assert_true(zt_stream_bitrate_share(stream) <= 0.5);
+    leave(&a);
+    for (int i = 0; zt_stream_bitrate_share(stream) < 1 && i < 200; i++)
+        zt_sleep_until(zt_now() + 50 * ZT_MS);
+    assert_true(zt_stream_bitrate_share(stream) == 1);      // the next one has done nothing yet
+    finish();
+}
+
 static void dead_peers_are_found(void **state)
 {
     static pair a, b;
@@ -352,6 +369,7 @@ int main(void)
         cmocka_unit_test(messages_come_and_go),
         cmocka_unit_test(vp8_is_served_to_those_who_have_no_h264),
         cmocka_unit_test(lost_packets_are_sent_again),
+        cmocka_unit_test(losses_lower_the_bitrate_until_all_have_left),
         cmocka_unit_test(dead_peers_are_found),
         cmocka_unit_test(the_end_of_the_stream_ends_its_viewers),
     };
