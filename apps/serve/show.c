@@ -19,6 +19,9 @@
 #define MARKS     64                // controls that frames in work may still name
 #define FRAMES    64                // frames whose packet may still come
 #define JPEG_KEEP (3 * ZT_S)        // pictures are encoded for so long after the last was fetched
+#define POOR      0.5               // share of the bitrate that hides what the last steps do, when it lasts
+#define POOR_FOR  (10 * ZT_S)
+#define GOOD      0.75              // and share at which it does not any more
 
 struct mark {
     int64_t given;                  // monotonic ns
@@ -50,6 +53,8 @@ struct zt_show {
     zt_session     *session;
     zt_pattern     *pattern;
     uint64_t        first, next;    // slots of the stream: the session's 0, and the one after the last pushed
+    int64_t         poor;           // monotonic ns since when the lines are poor; 0: they are not
+    bool            hinted;
     struct mark     mark[MARKS];
     uint64_t        marks;
     struct about    about[FRAMES];
@@ -263,6 +268,7 @@ int zt_show_begin(zt_show *s, zt_refused *refused)
         goto out;
     pthread_mutex_lock(&s->lock);       // packets of the session before may still come
     s->first = s->next;
+    s->hinted = false;
     atomic_store(&s->last_packet, zt_now());
     err = s->studio->test_pattern ? zt_pattern_create(&s->pattern, &p)
                                  : zt_session_create(&s->session, s->studio->setup->engine, &p);
@@ -420,6 +426,37 @@ void zt_show_lease(zt_show *s, int64_t until)
     pthread_mutex_lock(&s->lock);
     if (s->session)
         zt_session_lease(s->session, until);
+    pthread_mutex_unlock(&s->lock);
+}
+
+// The best that anybody gets. Under the lock.
+static double bitrate_share(zt_show *s)
+{
+    zt_stream *const stream[] = { s->stream, atomic_load(&s->vp8) };
+    double share = -1;
+    for (size_t i = 0; i < ZT_LEN(stream); i++)
+        if (stream[i] && zt_stream_viewers(stream[i]) > 0)
+            share = ZT_MAX(share, zt_stream_bitrate_share(stream[i]));
+    return share < 0 || zt_now() < atomic_load(&s->jpeg_until) ? 1 : share;
+}
+
+void zt_show_hint(zt_show *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const int64_t now = zt_now();
+    const double share = bitrate_share(s);
+    if (share >= GOOD)
+        s->poor = 0;
+    else if (share <= POOR && !s->poor)
+        s->poor = now;
+    const int fewer = ZT_MAX(s->p.steps_max / 2, s->p.steps_min);
+    const bool hint = s->poor && now - s->poor >= POOR_FOR && fewer < s->p.steps_max;
+    if (s->session && hint != s->hinted) {
+        zt_session_hint(s->session, hint ? fewer : 0);
+        zt_info("session %s: %d steps a frame at most, its viewers have %.0f %% of the bitrate", s->p.id,
+                hint ? fewer : s->p.steps_max, 100 * share);
+        s->hinted = hint;
+    }
     pthread_mutex_unlock(&s->lock);
 }
 

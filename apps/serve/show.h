@@ -75,6 +75,9 @@ const zt_show_params *zt_show_get_params(const zt_show *s);
 void     zt_show_prompt_text(zt_show *s, char *out, size_t bytes);      // the latest
 void     zt_show_metrics(zt_show *s, zt_metrics *out);      // session and encoder
 void     zt_show_lease(zt_show *s, int64_t until);          // zt_session_lease()
+// Tells the session when all who watch have had so poor a line for so long that more steps would not be seen; call it
+// now and then.
+void     zt_show_hint(zt_show *s);
 int64_t  zt_show_last_packet(zt_show *s);       // monotonic ns; 0: there is no session
 
 #ifdef __cplusplus

@@ -224,6 +224,7 @@ static int look_after_one(zt_serve *s, zt_entry *e)
         return exit_code(err);
     if (zt_show_viewers(e->show) > 0)
         touch(e, now);
+    zt_show_hint(e->show);
     if (err || (e->ttl && now - e->touched > e->ttl)) {
         zt_info("session %s: %s", zt_show_get_params(e->show)->id, err ? "failed" : "nobody wants it any more");
         take_out(s, e);
