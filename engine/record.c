@@ -120,7 +120,7 @@ int zt_record_open(zt_record **out, const char *path, const zt_record_head *head
     int err = make(r, path);
     if (!err) {
         put_head(r, head);
-        err = fflush(r->file) ? -errno : -pthread_create(&r->thread, NULL, run, r);
+        err = fflush(r->file) ? -errno : pthread_create(&r->thread, NULL, run, r) ? -ENOMEM : 0;
         r->running = !err;
     }
     if (err) {

@@ -348,7 +348,9 @@ static int start(zt_stream *s)
     const int err = pthread_create(&s->thread, NULL, run, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     s->running = !err;
-    return -err;
+    if (err)
+        zt_error("stream: no thread: %s", strerror(err));
+    return err ? -ENOMEM : 0;       // -EAGAIN would mean something else to whoever asked
 }
 
 int zt_stream_open(zt_stream **out, const zt_stream_params *p)

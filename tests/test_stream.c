@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stream's thread: the live queue and the patient one, key frames on demand, bitrate, what packets carry.
+#include <pthread.h>
+
 #include "base/base.h"
 #include "base/queue.h"
 #include "tests/streams.h"
@@ -229,6 +231,25 @@ static void bitrate_follows_while_it_runs(void **state)
     zt_frame_pool_destroy(&pool);
 }
 
+// -EAGAIN would say that it is worth asking again.
+static void a_thread_that_cannot_start_is_no_memory(void **state)
+{
+    (void)state;
+    pthread_attr_t usual, huge;
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);     // more than can be addressed
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    zt_stream_params p = params("null:raw");
+    zt_stream *s = NULL;
+    const int err = zt_stream_open(&s, &p);
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    assert_int_equal(err, -ENOMEM);
+    assert_null(s);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +259,7 @@ int main(void)
         cmocka_unit_test(key_frames_come_when_asked_but_not_too_often),
         cmocka_unit_test(a_skipped_frame_leaves_its_key_to_the_next),
         cmocka_unit_test(bitrate_follows_while_it_runs),
+        cmocka_unit_test(a_thread_that_cannot_start_is_no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #define SLOTS 64
 
@@ -92,8 +93,10 @@ int zt_pattern_create(zt_pattern **out, const zt_session_params *params)
     p->metrics.sessions = 1;
     pthread_mutex_init(&p->lock, NULL);
     int err = zt_frame_pool_create(&p->pool, params->w, params->h, 10);
-    if (!err)
-        err = -pthread_create(&p->thread, NULL, run, p);
+    if (!err && pthread_create(&p->thread, NULL, run, p)) {
+        zt_error("pattern: no thread");
+        err = -ENOMEM;
+    }
     if (err < 0) {
         zt_frame_pool_destroy(&p->pool);
         pthread_mutex_destroy(&p->lock);

@@ -11,7 +11,7 @@ extern "C" {
 typedef struct zt_pattern zt_pattern;
 
 // w, h, fps, budget, on_frame and cookie of p are used; all must be set. on_frame is called on a thread of its own.
-// 0, -ENOMEM, -EAGAIN (no thread).
+// 0 or -ENOMEM (memory, or a thread: logged).
 int  zt_pattern_create(zt_pattern **out, const zt_session_params *p);
 void zt_pattern_destroy(zt_pattern **p);        // on_frame is never called after it returns; takes NULL inside
 // From any thread.
