@@ -14,7 +14,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -addext 'subjectAltName=DNS:watch.example,IP:127.0.0.1,IP:127.0.0.2' \
     -keyout "$work/key" -out "$work/cert" 2> "$work/log" || { cat "$work/log"; exit 77; }
 token=$(openssl rand -hex 16)               # everybody may knock at 0.0.0.0
-echo "control $token" > "$work/tokens"
+printf '# %0600d control nobody-knows-this\ncontrol %s\n' 0 "$token" > "$work/tokens"
 first=$((20000 + RANDOM % 10000)) last=$((first + 7))
 port=
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -44,10 +45,12 @@ int zt_access_load(zt_access *a, const char *path)
         zt_error("%s: %s", path, strerror(errno));
         return ZT_EXIT_NO_INPUT;
     }
-    char line[256];
+    char *line = NULL;
+    size_t room = 0;
     int code = 0;
-    for (int number = 1; !code && fgets(line, sizeof(line), f); number++)
+    for (int number = 1; !code && getline(&line, &room, f) > 0; number++)
         code = read_line(a, path, number, line);
+    free(line);
     fclose(f);
     if (!code && !a->tokens) {
         zt_error("%s: no token in it", path);
