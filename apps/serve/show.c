@@ -48,8 +48,9 @@ struct zt_show {
     _Atomic int64_t jpeg_until, last_packet;
     atomic_int      reports, error;
 
-    pthread_mutex_t life;           // one begin or end at a time; before lock
-    pthread_mutex_t lock;           // over what follows; session and first are read by the engine's thread without it
+    pthread_mutex_t life;           // one begin or end at a time; before birth
+    pthread_mutex_t birth;          // held while the session is made: who would speak to it waits; before lock
+    pthread_mutex_t lock;           // over what follows, for moments; the engine's thread reads first without it
     zt_session     *session;
     zt_pattern     *pattern;
     uint64_t        first, next;    // slots of the stream: the session's 0, and the one after the last pushed
@@ -79,8 +80,10 @@ static void push(zt_show *s, zt_stream *to, zt_frame *f)
     if (err == 0 || err == -EAGAIN)     // skipped: the engine counts it as dropped when the next is delivered
         return;
     atomic_store(&s->error, err);
+    pthread_mutex_lock(&s->lock);
     if (s->session)
         zt_session_stop(s->session);
+    pthread_mutex_unlock(&s->lock);
 }
 
 // The stream outlives sessions: its slots and times go on where the session before ended.
@@ -114,10 +117,18 @@ static zt_shown describe(const zt_show *s, const zt_packet *p, int64_t now)
     return what;
 }
 
+// Its first packet may be there before it is known.
+static void lock_born(zt_show *s)
+{
+    pthread_mutex_lock(&s->birth);
+    pthread_mutex_lock(&s->lock);
+    pthread_mutex_unlock(&s->birth);
+}
+
 static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t encode_ns)
 {
     zt_show *s = cookie;
-    pthread_mutex_lock(&s->lock);
+    lock_born(s);
     if ((s->session || s->pattern) && p->index >= s->first) {
         if (s->session)
             zt_session_delivered(s->session, p->index - s->first, now);
@@ -184,6 +195,7 @@ int zt_show_create(zt_show **out, const zt_studio *studio, const zt_show_params 
     s->p.budget = p->budget ? p->budget : 2 * (ZT_S / s->p.fps);
     atomic_store(&s->refs, 1);
     pthread_mutex_init(&s->life, NULL);
+    pthread_mutex_init(&s->birth, NULL);
     pthread_mutex_init(&s->lock, NULL);
     s->p.id = strdup(p->id);
     s->p.prompt = p->prompt ? strdup(p->prompt) : NULL;
@@ -215,6 +227,7 @@ void zt_show_unref(zt_show **show)
     if (s->picture)
         zt_packet_unref(&s->picture);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->birth);
     pthread_mutex_destroy(&s->life);
     free((char *)s->p.id);
     free((char *)s->p.prompt);
@@ -262,17 +275,25 @@ int zt_show_begin(zt_show *s, zt_refused *refused)
         .steps_max = s->p.steps_max, .budget = s->p.budget, .seed = s->p.seed, .on_frame = on_frame, .cookie = s,
         .refused = refused, .log = log_path(s, path, sizeof(path)),
     };
+    zt_session *session = NULL;
+    zt_pattern *pattern = NULL;
     int err = 0;
     pthread_mutex_lock(&s->life);
     if (!s->stream || s->session || s->pattern)
         goto out;
+    pthread_mutex_lock(&s->birth);
     pthread_mutex_lock(&s->lock);       // packets of the session before may still come
     s->first = s->next;
     s->hinted = false;
-    atomic_store(&s->last_packet, zt_now());
-    err = s->studio->test_pattern ? zt_pattern_create(&s->pattern, &p)
-                                 : zt_session_create(&s->session, s->studio->setup->engine, &p);
     pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->last_packet, zt_now());
+    err = s->studio->test_pattern ? zt_pattern_create(&pattern, &p)
+                                 : zt_session_create(&session, s->studio->setup->engine, &p);
+    pthread_mutex_lock(&s->lock);
+    s->session = session;
+    s->pattern = pattern;
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->birth);
     if (err < 0)
         atomic_store(&s->last_packet, 0);
 out:
@@ -322,7 +343,7 @@ int zt_show_prompt(zt_show *s, const char *text)
     int err = zt_prompt_check(text);
     if (err < 0)
         return err;
-    pthread_mutex_lock(&s->lock);
+    lock_born(s);
     strcpy(s->prompt, text);
     if (s->session)
         err = zt_session_prompt(s->session, text);
@@ -333,7 +354,7 @@ int zt_show_prompt(zt_show *s, const char *text)
 int zt_show_control(zt_show *s, int control, float value)
 {
     int err = 0;
-    pthread_mutex_lock(&s->lock);
+    lock_born(s);
     if (s->session)
         err = zt_session_control(s->session, control, value);
     if (s->pattern)

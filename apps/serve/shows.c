@@ -22,6 +22,14 @@ static zt_entry *find(zt_serve *s, const char *id)
     return NULL;
 }
 
+static zt_entry *entry_of(zt_serve *s, const zt_show *show)
+{
+    for (zt_entry *e = s->entry; e < s->entry + ZT_SHOWS; e++)
+        if (e->show == show)
+            return e;
+    return NULL;
+}
+
 // Admission keeps what was promised to others: `live` alone takes what it can get.
 static bool is_promised(const zt_serve *s, const zt_entry *e)
 {
@@ -37,16 +45,9 @@ static void touch(zt_entry *e, int64_t now)
     zt_show_lease(e->show, now + (e->ttl ? e->ttl : LINGER));
 }
 
-static int begin(zt_serve *s, zt_entry *e, zt_refused *refused)
+static void report_prompt(zt_serve *s, const zt_show *show)
 {
-    e->touched = zt_now();
-    const int err = zt_show_begin(e->show, is_promised(s, e) ? refused : NULL);
-    if (!err)
-        touch(e, e->touched);
-    if (err < 0 || e->reported)
-        return err;
-    e->reported = true;
-    const char *prompt = zt_show_get_params(e->show)->prompt;
+    const char *prompt = zt_show_get_params(show)->prompt;
     char ignored[512];
     const int known = prompt ? zt_model_words(s->setup.model, prompt, ignored, sizeof(ignored)) : 1;
     if (prompt && *ignored)
@@ -54,7 +55,31 @@ static int begin(zt_serve *s, zt_entry *e, zt_refused *refused)
     if (!known)
         zt_warn("no word of the prompt is known to %s: it shows \"%s\"", zt_model_get_info(s->setup.model)->name,
                 zt_model_get_info(s->setup.model)->default_prompt);
-    return 0;
+}
+
+// Not under the lock: admission waits until the engine has a moment. A show that was taken out meanwhile is ended by
+// whoever closes it.
+static int begin(zt_serve *s, zt_show *show, zt_refused *refused)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = entry_of(s, show);
+    const bool promised = e && is_promised(s, e);
+    if (e)
+        e->touched = zt_now();
+    pthread_mutex_unlock(&s->lock);
+    const int err = e ? zt_show_begin(show, promised ? refused : NULL) : 0;
+
+    pthread_mutex_lock(&s->lock);
+    e = err < 0 ? NULL : entry_of(s, show);
+    const bool news = e && !e->reported;
+    if (e) {
+        touch(e, zt_now());
+        e->reported = true;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (news)
+        report_prompt(s, show);
+    return err;
 }
 
 zt_show *zt_serve_find(zt_serve *s, const char *id)
@@ -68,39 +93,73 @@ zt_show *zt_serve_find(zt_serve *s, const char *id)
 
 int zt_serve_wake(zt_serve *s, zt_show *show, zt_refused *refused)
 {
-    pthread_mutex_lock(&s->lock);
-    zt_entry *e = find(s, zt_show_get_params(show)->id);
-    const int err = e ? begin(s, e, refused) : 0;
-    pthread_mutex_unlock(&s->lock);
-    return err;
+    return begin(s, show, refused);
 }
 
-int zt_serve_add(zt_serve *s, const zt_show_params *p, int64_t ttl, zt_show **out, zt_refused *refused)
+// A free place, or 0. Under the lock.
+static int free_place(const zt_serve *s)
 {
-    int n = 0, dying = 0, at = 0, err = -EAGAIN;
-    pthread_mutex_lock(&s->lock);
+    int n = 0, dying = 0, at = 0;
     for (int i = 1; i < ZT_SHOWS; i++) {
         n += s->entry[i].show != NULL;
         dying += s->dying[i] != NULL;
         at = at || s->entry[i].show ? at : i;
     }
+    return n < s->max_sessions && n + dying < ZT_SHOWS - 1 ? at : 0;    // all of them may be dying at once
+}
+
+// Gives the table its reference. 0 or -EAGAIN.
+static int put_in(zt_serve *s, zt_show *show, int64_t ttl)
+{
+    pthread_mutex_lock(&s->lock);
+    const int at = free_place(s);
+    if (at)
+        s->entry[at] = (zt_entry){ zt_show_ref(show), zt_now(), ttl, true };
+    pthread_mutex_unlock(&s->lock);
+    return at ? 0 : -EAGAIN;
+}
+
+// What could not begin. Unless it was found to be failing first.
+static void give_up(zt_serve *s, zt_show *show)
+{
+    pthread_mutex_lock(&s->lock);
+    zt_entry *e = entry_of(s, show);
+    zt_show *out = e ? e->show : NULL;          // with the table's reference
+    if (e)
+        *e = (zt_entry){ 0 };
+    pthread_mutex_unlock(&s->lock);
+    if (out)
+        zt_show_close(out);
+    zt_show_unref(&out);
+}
+
+int zt_serve_add(zt_serve *s, const zt_show_params *p, int64_t ttl, zt_show **out, zt_refused *refused)
+{
+    pthread_mutex_lock(&s->lock);
+    int err = free_place(s) ? 0 : -EAGAIN;      // most who come in vain cost no encoder
+    pthread_mutex_unlock(&s->lock);
     zt_show *show = NULL;
-    if (at && n < s->max_sessions && n + dying < ZT_SHOWS - 1)      // all of them may be dying at once
+    if (!err)
         err = zt_show_create(&show, &s->studio, p);
     if (!err) {
-        s->entry[at] = (zt_entry){ show, zt_now(), ttl, true };
-        err = begin(s, &s->entry[at], refused);
+        err = put_in(s, show, ttl);
         if (err < 0)
-            s->entry[at] = (zt_entry){ 0 };
+            zt_show_close(show);
     }
-    s->rejected += err == -EAGAIN;
-    pthread_mutex_unlock(&s->lock);
-    if (err < 0 && show) {
-        zt_show_close(show);
+    if (!err) {
+        err = begin(s, show, refused);
+        if (err < 0)
+            give_up(s, show);
+    }
+    if (err == -EAGAIN) {
+        pthread_mutex_lock(&s->lock);
+        s->rejected++;
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (err < 0)
         zt_show_unref(&show);
-    }
-    if (!err)
-        *out = zt_show_ref(show);
+    else
+        *out = show;
     return err;
 }
 
@@ -214,7 +273,8 @@ static int exit_code(int err)
          : err == -ECANCELED ? ZT_EXIT_BUG : ZT_EXIT_UNAVAILABLE;
 }
 
-static int look_after_one(zt_serve *s, zt_entry *e)
+// *wanted: somebody watches `live`.
+static int look_after_one(zt_serve *s, zt_entry *e, bool *wanted)
 {
     const int64_t now = zt_now();
     const int err = zt_show_failed(e->show);
@@ -230,26 +290,28 @@ static int look_after_one(zt_serve *s, zt_entry *e)
         take_out(s, e);
         return 0;
     }
-    if (e->ttl)
-        return 0;
-    if (e->touched == now) {
-        zt_refused refused;
-        const int failed = begin(s, e, &refused);
-        if (failed == -EBUSY)
-            zt_debug("live: %s", refused.text);     // asked again as long as somebody waits
-        return failed && failed != -EBUSY ? exit_code(failed) : 0;
-    }
+    *wanted = *wanted || (!e->ttl && e->touched == now);
     return 0;
+}
+
+static int begin_live(zt_serve *s)
+{
+    zt_refused refused;
+    const int err = begin(s, s->entry[0].show, &refused);
+    if (err == -EBUSY)
+        zt_debug("live: %s", refused.text);     // asked again as long as somebody waits
+    return err && err != -EBUSY ? exit_code(err) : 0;
 }
 
 int zt_serve_look_after(zt_serve *s)
 {
     int code = 0;
+    bool wanted = false;
     zt_show *dying[ZT_SHOWS], *idle = NULL;
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < ZT_SHOWS && !code; i++)
         if (s->entry[i].show)
-            code = look_after_one(s, &s->entry[i]);
+            code = look_after_one(s, &s->entry[i], &wanted);
     memcpy(dying, s->dying, sizeof(dying));
     memset(s->dying, 0, sizeof(s->dying));
     zt_entry *live = &s->entry[0];
@@ -259,6 +321,8 @@ int zt_serve_look_after(zt_serve *s)
         keep_counts(s, live->show, false);
     }
     pthread_mutex_unlock(&s->lock);
+    if (wanted && !code)
+        code = begin_live(s);
     if (idle)
         zt_show_end(idle);
     zt_show_unref(&idle);
