@@ -18,9 +18,9 @@ printf '# %0600d control nobody-knows-this\ncontrol %s\n' 0 "$token" > "$work/to
 first=$((20000 + RANDOM % 10000)) last=$((first + 7))
 port=
 
-# start OPTIONS…
+# start ADDRESS OPTIONS…
 start() {
-    "$serve" -m "$model" --rtsp off --listen 0.0.0.0:0 --token-file "$work/tokens" --test-pattern "$@" 2> "$work/log" &
+    "$serve" -m "$model" --rtsp off --listen "$1:0" --token-file "$work/tokens" --test-pattern "${@:2}" 2> "$work/log" &
     server=$!
     for _ in $(seq 1200); do grep -q serving "$work/log" && break; kill -0 $server 2> /dev/null || break; sleep 0.05; done
     port=$(sed -n 's|.*serving https*://[^ ]*:\([0-9]*\)/.*|\1|p' "$work/log")
@@ -40,7 +40,7 @@ expect() {
 }
 
 # every address of its own is one that it answers to; names are not
-start
+start 0.0.0.0
 expect 200 'the address that was asked' "http://127.0.0.2:$port/model"
 expect 200 'with the port of a tunnel' -H 'Host: 127.0.0.2:9' "http://127.0.0.2:$port/model"
 expect 200 'loopback through a tunnel' -H 'Host: localhost:9' "http://127.0.0.2:$port/model"
@@ -50,8 +50,17 @@ expect 421 'a name' -H 'Host: watch.example' "http://127.0.0.2:$port/model"
 expect 421 'another server is not one of its pages' -H 'Host: evil.example' -H 'Origin: http://evil.example' "http://127.0.0.2:$port/model"
 stop
 
+if grep -q ' lo$' /proc/net/if_inet6 2> /dev/null; then
+    start '[::]'
+    grep -qF "serving http://[::]:$port/" "$work/log" || complain "no URL: $(cat "$work/log")"
+    expect 200 'IPv6' "http://[::1]:$port/model"
+    expect 200 'IPv4 at an IPv6 socket' "http://127.0.0.2:$port/model"
+    expect 421 'a name there' -H 'Host: watch.example' "http://127.0.0.2:$port/model"
+    stop
+fi
+
 # TLS, and what a NAT changes
-start --tls-cert "$work/cert" --tls-key "$work/key" --udp-ports "$first-$last" --public-address 192.0.2.7
+start 0.0.0.0 --tls-cert "$work/cert" --tls-key "$work/key" --udp-ports "$first-$last" --public-address 192.0.2.7
 grep -q 'serving https://' "$work/log" || complain "it does not say https: $(cat "$work/log")"
 expect 200 'TLS' "https://127.0.0.2:$port/model"
 expect 200 'the public address' -H 'Host: 192.0.2.7' "https://127.0.0.1:$port/model"

@@ -20,6 +20,12 @@ bool zt_is_loopback(const char *host)
     return !strncmp(host, "127.", 4) && strspn(host, "0123456789.") == strlen(host);
 }
 
+const char *zt_url_host(const char *host, char out[ZT_URL_HOST])
+{
+    snprintf(out, ZT_URL_HOST, strchr(host, ':') ? "[%s]" : "%s", host);
+    return out;
+}
+
 static int read_line(zt_access *a, const char *path, int number, const char *line)
 {
     char kind[16], text[ZT_TOKEN_BYTES], more[2];
@@ -94,13 +100,9 @@ enum zt_may zt_access_token(const zt_access *a, const char *authorization)
 // "NAME", "NAME:PORT", "[ADDRESS]:PORT" has this name.
 static bool has_name(const char *host, const char *name)
 {
-    char bracketed[80];
-    if (strchr(name, ':')) {
-        snprintf(bracketed, sizeof(bracketed), "[%s]", name);
-        name = bracketed;
-    }
-    const size_t n = strlen(name);
-    if (strncasecmp(host, name, n))
+    char written[ZT_URL_HOST];
+    const size_t n = strlen(zt_url_host(name, written));
+    if (strncasecmp(host, written, n))
         return false;
     return !host[n] || (host[n] == ':' && strspn(host + n + 1, "0123456789") == strlen(host + n + 1));
 }

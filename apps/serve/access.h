@@ -12,6 +12,7 @@ extern "C" {
 #define ZT_TOKENS      32
 #define ZT_TOKEN_BYTES 128
 #define ZT_ADDRESSES   1024
+#define ZT_URL_HOST    264      // bytes: a name has 253
 
 enum zt_may { ZT_MAY_NOTHING, ZT_MAY_VIEW, ZT_MAY_CONTROL };
 
@@ -25,6 +26,7 @@ typedef struct zt_access {
 } zt_access;
 
 bool zt_is_loopback(const char *host);          // an address or "localhost", without brackets
+const char *zt_url_host(const char *host, char out[ZT_URL_HOST]);      // as a URL has it: IPv6 in brackets. Returns `out`
 // Lines "control TOKEN" and "view TOKEN"; # begins a comment. 0, or an exit code: 66 or 65 (said with the line).
 int  zt_access_load(zt_access *a, const char *path);
 // The token that is RTSP's password: the first that may only view, else the first. NULL: there is none.

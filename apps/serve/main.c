@@ -228,13 +228,13 @@ static void open_whep(zt_serve *s, zt_http *http, const address *listen)
 
 static void say_where(const zt_serve *s, const zt_http *http, const address *listen, const address *rtsp)
 {
-    char text[256] = "";
+    char text[256] = "", host[ZT_URL_HOST];
     size_t at = 0;
     if (http)
-        at += (size_t)snprintf(text, sizeof(text), "http%s://%s:%d/", s->tls_cert ? "s" : "", listen->host,
-                               zt_servers_http_port(http));
+        at += (size_t)snprintf(text, sizeof(text), "http%s://%s:%d/", s->tls_cert ? "s" : "",
+                               zt_url_host(listen->host, host), zt_servers_http_port(http));
     if (s->studio.rtsp)
-        snprintf(text + at, sizeof(text) - at, "%srtsp://%s:%d/live", at ? " " : "", rtsp->host,
+        snprintf(text + at, sizeof(text) - at, "%srtsp://%s:%d/live", at ? " " : "", zt_url_host(rtsp->host, host),
                  zt_rtsp_server_port(s->studio.rtsp));
     if (!s->common.quiet && !getenv("ZOETROPE_LOG") && !s->common.verbose)
         zt_log_level(ZT_LOG_INFO);

@@ -108,15 +108,15 @@ static void add_ignored(cJSON *root, const char *ignored)
 static void add_places(const zt_request *r, cJSON *root, const char *id)
 {
     const zt_serve *s = r->http->serve;
-    char text[256];
+    char text[ZT_URL_HOST + 80], written[ZT_URL_HOST];
     cJSON_AddStringToObject(root, "id", id);
     snprintf(text, sizeof(text), "/whep/%s", id);
     cJSON_AddStringToObject(root, "whep", text);
     if (!s->studio.rtsp)
         return;
     const char *host = s->public_address ? s->public_address : s->access.host;
-    snprintf(text, sizeof(text), strcmp(id, "live") ? "rtsp://%s:%d/s/%s" : "rtsp://%s:%d/%s", host,
-             zt_rtsp_server_port(s->studio.rtsp), id);
+    snprintf(text, sizeof(text), strcmp(id, "live") ? "rtsp://%s:%d/s/%s" : "rtsp://%s:%d/%s",
+             zt_url_host(host, written), zt_rtsp_server_port(s->studio.rtsp), id);
     cJSON_AddStringToObject(root, "rtsp", text);
 }
 
