@@ -92,7 +92,7 @@ static bool run_seed(struct run *r)
     const zt_weight *const noise = find(r, "noise", -1), *const controls = find(r, "controls", -1);
     const zt_weight *const tokens = find(r, "tokens", -1);
     const int64_t frames = noise->rank == 4 ? noise->shape[0] : 0;
-    if (zt_state_create(&r->s, r->m, 0, 0, 0) < 0)
+    if (zt_state_create(&r->s, r->m, 0, 0, (uint64_t)r->seed) < 0)
         return false;
     r->plane = (size_t)r->m->c.out_dim * (size_t)(r->s->lh * r->s->lw);
     if (noise->elements != frames * (int64_t)r->plane || !controls ||

@@ -50,7 +50,7 @@ static bool set_text(struct stream *s, const cJSON *pass)
         if (zt_cache_init(&s->text, s->m->d, s->m->c.layers, &like, 0, 1, 0) < 0)
             zt_check_must(NULL);
     }
-    if (zt_dit_text(&s->m->dit, s->text.kv, padded, rows) < 0)
+    if (zt_dit_text(&s->m->dit, s->text.kv, padded, rows, NULL) < 0)
         zt_check_must(NULL);
     free(padded);
     free(in);

@@ -58,7 +58,7 @@ static int prepare(struct run *r, int w, int h)
         return -ENOMEM;
     zt_noise_fill(r->latent, n, 1, 0, 0);
     zt_noise_fill(r->rows, text, 1, 1, 0);
-    return zt_dit_text(&r->m->dit, r->text.kv, r->rows, rows);
+    return zt_dit_text(&r->m->dit, r->text.kv, r->rows, rows, NULL);
 }
 
 // Blocks [0, blocks) of a pass over the chunk that begins at frame `first`; ns.

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/decoder.h"
+#include "diffusion/ground.h"
 #include "diffusion/json.h"
 #include "diffusion/text.h"
 #include "diffusion/weights.h"
@@ -145,6 +146,30 @@ static bool read_patch(reader *r)
 static bool read_openings(reader *r)
 {
     return read_list(r, "openings", 1, 1 << 16, r->c->opening, ZT_MAX_GROUPS, &r->c->n_openings);
+}
+
+static bool read_ground(reader *r)
+{
+    zt_ground_config *const g = &r->c->ground;
+    const struct {
+        const char *key;
+        int        *to;
+    } list[] = { { "code", &g->code }, { "shape", &g->shape }, { "hidden", &g->hidden }, { "features", &g->features } };
+    char key[ZT_WORD_BYTES];
+    if (!zt_json_enter(&r->j, '{'))
+        return false;
+    while (zt_json_key(&r->j, key, sizeof(key))) {
+        size_t i = 0;
+        while (i < ZT_LEN(list) && strcmp(key, list[i].key) != 0)
+            i++;
+        if (i == ZT_LEN(list))
+            return refuse(r, "ground", "has an unknown key");
+        if (!read_whole(r, key, 1, 4096, list[i].to))
+            return false;
+    }
+    if (!g->code || !g->shape || !g->hidden || !g->features)
+        return refuse(r, "ground", "needs code, shape, hidden and features");
+    return !r->j.error;
 }
 
 static bool read_trained(reader *r, const char *key)
@@ -356,6 +381,8 @@ static bool read_other(reader *r, const char *key, bool *known)
         return read_trained(r, key);
     if (strcmp(key, "position_embedding") == 0)
         return zt_json_bool(&r->j, &c->position_embedding);
+    if (strcmp(key, "ground") == 0)
+        return read_ground(r);
     if (strcmp(key, "residual") == 0)
         return zt_json_bool(&r->j, &c->residual);
     if (strcmp(key, "warp") == 0)
@@ -455,6 +482,15 @@ static bool check_openings(reader *r)
     return true;
 }
 
+static bool check_ground(const zt_config *c)
+{
+    static const char *const name[ZT_GROUND_CONTROLS] = { "yaw", "pitch", "speed", "climb" };
+    for (int i = 0; i < ZT_GROUND_CONTROLS; i++)
+        if (i >= c->n_controls || strcmp(c->control[i], name[i]) != 0)
+            return false;
+    return c->n_controls == ZT_GROUND_CONTROLS && c->rope_rows > 0 && c->chunk_frames == 1 && !c->recache_frames;
+}
+
 static bool check_blocks(reader *r)
 {
     const zt_config *const c = r->c;
@@ -489,6 +525,8 @@ static bool check(reader *r)
         return false;
     if (c->position_embedding && !c->rope_rows)
         return refuse(r, "position_embedding", "needs rope_grid");
+    if (c->ground.hidden && !check_ground(c))
+        return refuse(r, "ground", "needs rope_grid, chunk_frames 1, no recache_frames and the controls yaw, pitch, speed, climb");
     if (c->residual && !c->previous)
         return refuse(r, "residual", "needs previous_frames");
     if (c->warp && !c->residual)

@@ -44,6 +44,11 @@ typedef struct zt_text_config {
 } zt_text_config;
 
 // Absent numbers are 0 unless a default is given in parentheses.
+// Widths of the network that reads the ground's noise (diffusion/ground.h).
+typedef struct zt_ground_config {
+    int code, shape, hidden, features;
+} zt_ground_config;
+
 typedef struct zt_config {
     char  name[128];
     int   dim, heads, layers, in_dim, out_dim;
@@ -61,6 +66,7 @@ typedef struct zt_config {
     bool  residual;             // the head gives x0 less the last latent
     bool  warp;                 // which it moves first
     bool  position_embedding;   // a learnt vector per place of the rope grid
+    zt_ground_config ground;    // hidden 0: the model does not see the ground's noise
     int   chunk_frames;         // (3, as the Wan family has it; 1 with previous latents)
     int   window_frames;        // (21), sink and own frames included
     int   sink_frames;

@@ -206,12 +206,12 @@ static void times(zt_dit *t)
                    &(zt_epilogue){ 0 });
 }
 
-// Adds the vector of each token's place to the T = rows * columns rows of x.
-static void add_places(const zt_dit *t, float *x, int rows, int columns)
+// Adds the vector of each token's place [R * C][d] to the rows * columns rows of x.
+static void add_places(const zt_dit *t, float *x, const float *places, int rows, int columns)
 {
     const int d = t->c->dim, R = t->c->rope_rows, C = t->c->rope_columns;
     for (int m = 0; m < rows * columns; m++) {
-        const float *const place = t->position + ((m / columns * R / rows) * C + m % columns * C / columns) * d;
+        const float *const place = places + ((m / columns * R / rows) * C + m % columns * C / columns) * d;
         for (int i = 0; i < d; i++)
             x[m * d + i] += place[i];
     }
@@ -248,9 +248,14 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
     times(t);
     t->d->k.linear(t->d, rows_of(t->work.x, M, t->c->dim), rows_of(t->work.in, M, 4 * t->c->in_dim), &t->patch,
                    &(zt_epilogue){ 0 });
-    for (int i = 0, m = 0; t->position && i < n; i++) {
-        for (int j = 0; j < t->segment[i].frames; j++, m += tokens(&t->segment[i]))
-            add_places(t, t->work.x + m * t->c->dim, t->segment[i].h / 2, t->segment[i].w / 2);
+    for (int i = 0, m = 0; i < n; i++) {
+        const zt_segment *const own = &t->segment[i];
+        for (int j = 0; j < own->frames; j++, m += tokens(own)) {
+            const float *const places[] = { t->position, own->frame[j].ground };
+            for (size_t k = 0; k < ZT_LEN(places); k++)
+                if (places[k])
+                    add_places(t, t->work.x + m * t->c->dim, places[k], own->h / 2, own->w / 2);
+        }
     }
     return 0;
 }
@@ -431,7 +436,7 @@ int zt_dit_reserve_text(zt_dit *t, int rows)
     return 0;
 }
 
-int zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n)
+int zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n, float *mean)
 {
     const zt_kernels *const k = &t->d->k;
     const int d = t->c->dim;
@@ -442,6 +447,12 @@ int zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n)
     const zt_tensor both = rows_of(t->text_work + 2 * n * d, n, 2 * d);
     k->linear(t->d, y, rows_of((float *)rows, n, t->text_dim), &t->text.first, &(zt_epilogue){ .act = ZT_ACT_GELU });
     k->linear(t->d, x, y, &t->text.second, &(zt_epilogue){ 0 });
+    for (int i = 0; mean && i < d; i++) {
+        float sum = 0;
+        for (int j = 0; j < n; j++)
+            sum += zt_f32(x)[j * d + i];
+        mean[i] = n ? sum / (float)n : 0;
+    }
     for (int i = 0; i < t->c->layers; i++) {
         const zt_block *const b = &t->block[i];
         assert(kv[i].valid == n);

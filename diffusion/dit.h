@@ -5,6 +5,7 @@
 #include "diffusion/block_mamba.h"
 #include "diffusion/block_mla.h"
 #include "diffusion/config.h"
+#include "diffusion/ground.h"
 #include "diffusion/load.h"
 
 #ifdef __cplusplus
@@ -32,12 +33,25 @@ typedef struct zt_mlp {
     zt_matrix first, second;
 } zt_mlp;
 
+// Sees the ground's noise.
+typedef struct zt_ground_reader {
+    zt_matrix code, mood, shape[3], surface[2], look[2], token;
+    const float *sharp;                             // logarithm of how sharply a ray ends, in rays
+    float  depth[ZT_GROUND_DEPTHS], log_depth[ZT_GROUND_DEPTHS];
+    void  *memory;                                  // of all that follows
+    zt_ground_sight sight;
+    float *prompt, *feeling;                        // the prompt's code and mood
+    float *near, *deep_shape, *height, *above, *surface_in, *texture;     // per sample
+    float *inner, *met, *deep, *four;               // per ray (inner: or sample)
+} zt_ground_reader;
+
 // One frame of a segment.
 typedef struct zt_frame_in {
     const float *latent[1 + ZT_MAX_PREVIOUS];       // [C][h][w]: noisy, then the frames before
     const float *mask[ZT_MAX_PREVIOUS];             // [h][w]: 1 where that latent is missing
     float        t, t_next;
     const float *control;                           // [n_controls]
+    const float *ground;                            // [rope_rows * rope_columns][d], added like places; NULL: none
     int          slot;                              // its keys and values go there
     float       *v;                                 // out: velocity [C][h][w]
 } zt_frame_in;
@@ -84,6 +98,7 @@ typedef struct zt_dit {
     zt_mlp       time, step, control, text;
     const float *head_modulation;                   // [2][d]
     const float *position;                          // [rope_rows * rope_columns][d]; NULL: none
+    zt_ground_reader ground;
     zt_block    *block;
     int          text_dim;                          // width of the rows that text takes
     int          plain, others;                     // blocks of each sort
@@ -127,10 +142,15 @@ void zt_dit_blocks(zt_dit *t, int from, int to);
 void zt_dit_end(zt_dit *t);
 
 // Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in
-// slot 0. 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run
+// slot 0. mean [d]: of the rows as the model takes them; NULL: not wanted. 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run
 // while a pass is in work.
 int  zt_dit_reserve_text(zt_dit *t, int rows);
-int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n);
+int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n, float *mean);
+
+// For models with the key "ground". What the camera sees, with the mean of a prompt's rows [d]: out [rope_rows *
+// rope_columns][d]. Sets the camera's height if `climb`. Like zt_dit_text() it has buffers of its own.
+int  zt_dit_ground_load(zt_dit *t, zt_loader *l);
+void zt_dit_ground(zt_dit *t, const zt_ground *g, zt_ground_camera *c, bool climb, const float *prompt, float *out);
 
 // PREFIXgate.weight and so on; *expert (free() it) holds what m points to.
 int  zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c, const char *prefix);

@@ -167,6 +167,8 @@ static int outside_load(zt_dit *t, zt_loader *l)
     if (!err && c->position_embedding)
         err = zt_load_floats(l, &t->position, "position_embedding.weight", 2,
                              (const int64_t[]){ c->rope_rows * c->rope_columns, d });
+    if (!err && c->ground.hidden)
+        err = zt_dit_ground_load(t, l);
     if (!err)
         err = mlp_load(l, &t->time, ZT_F32, c->freq_dim, d, "time_embedding");
     if (!err && c->step_embed)
@@ -247,6 +249,7 @@ void zt_dit_finish(zt_dit *t)
         zt_device_free(t->d, t->work.memory);
         zt_device_free(t->d, t->work.expanded);
         zt_device_free(t->d, t->text_work);
+        zt_device_free(t->d, t->ground.memory);
     }
     *t = (zt_dit){ 0 };
 }

@@ -44,6 +44,7 @@ struct zt_text {
     bool     set, biased;
     int      n, *id;                    // [max_text]
     float   *bias;                      // [max_text + 1]: of the keys
+    float   *mean;                      // [d]: of the rows as the model takes them; with the ground's noise only
     uint64_t embedding;                 // 0: made of ids
 };
 
@@ -66,6 +67,10 @@ struct zt_state {
     struct zt_begun now, before;
     float          *image;              // [C][lh][lw]: the first latent is it; NULL: it is made
     const float    *opening;            // stands for the frames before the first one; NULL: they are missing
+    zt_ground       ground;             // with the ground's noise only
+    zt_ground_camera camera;            // of the latest frame
+    bool            placed;             // the next frame is seen from `camera` as it is
+    float          *seen[2];            // [rope_rows * rope_columns][d]: of the latest frame and the one before, by number
     int             step;               // passes done of the latest frame
     int64_t         committed;          // frames whose clean keys are in the cache
     int64_t         estimated;          // frames that have an x0
@@ -89,6 +94,9 @@ int zt_model_find_weights(const char *path, char *config, char *weights, size_t 
 
 // The set of text that the next frame takes: `current`, or the other one, filled with the new prompt.
 int zt_state_text_for(zt_state *s, int current);
+
+// The next frame is seen from there instead of one step on. For models with the ground's noise; others take no notice.
+void zt_state_place(zt_state *s, const zt_ground *g, const zt_ground_camera *c);
 
 // Bytes of a state of w x h pixels.
 int64_t zt_state_bytes(const zt_model *m, int w, int h);

@@ -40,10 +40,16 @@ static int kept(const zt_config *c)
     return ZT_MAX(c->previous, recached(c)) + 2;
 }
 
-// x, v, blank, ones and the x0 of the frames before
+// Of what one frame sees of the ground's noise.
+static size_t ground_floats(const zt_config *c)
+{
+    return c->ground.hidden ? (size_t)zt_round_up((int64_t)c->rope_rows * c->rope_columns * c->dim, 16) : 0;
+}
+
+// x, v, blank, ones and the x0 of the frames before; what two frames see of the ground
 static size_t latent_bytes(const zt_model *m, int w, int h)
 {
-    return (size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) * sizeof(float);
+    return ((size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) + 2 * ground_floats(&m->c)) * sizeof(float);
 }
 
 // What the blocks that are not plain keep.
@@ -112,7 +118,8 @@ static int allocate_text(zt_state *s)
         err = zt_cache_init(&s->text[i].cache, m->d, m->c.layers, &like, 0, 1, 0);
         s->text[i].id = calloc(n, sizeof(int));
         s->text[i].bias = calloc(n, sizeof(float));
-        if (!s->text[i].id || !s->text[i].bias)
+        s->text[i].mean = m->c.ground.hidden ? calloc((size_t)m->c.dim, sizeof(float)) : NULL;
+        if (!s->text[i].id || !s->text[i].bias || (m->c.ground.hidden && !s->text[i].mean))
             return -ENOMEM;
     }
     s->prompt = calloc(n, sizeof(int));
@@ -150,6 +157,8 @@ static int allocate(zt_state *s)
         *to[i] = p;
     for (int i = 0; i < kept(c); i++, p += n)
         s->x0[i] = p;
+    for (int i = 0; i < 2 && c->ground.hidden; i++, p += ground_floats(c))
+        s->seen[i] = p;
     for (int i = 0; i < s->lw * s->lh; i++)
         s->ones[i] = 1;
     // the largest pass of one state: commit, or compute again, and denoise
@@ -170,6 +179,8 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     if (!s)
         return -ENOMEM;
     *s = (zt_state){ .m = m, .w = w, .h = h, .lw = w / m->scale, .lh = h / m->scale, .seed = seed };
+    s->ground = (zt_ground){ .seed = seed, .side = ZT_GROUND_SIDE };
+    s->camera = zt_ground_start(&s->ground);
     err = allocate(s);
     if (!err) {
         zt_state_prompt(s, NULL, NULL, 0);
@@ -194,6 +205,7 @@ void zt_state_destroy(zt_state **state)
         zt_cache_finish(&s->text[i].cache, d);
         free(s->text[i].id);
         free(s->text[i].bias);
+        free(s->text[i].mean);
     }
     free(s->in);
     free(s->slot);
@@ -255,6 +267,21 @@ int zt_state_image(zt_state *s, const float *rgb)
     return err;
 }
 
+void zt_state_place(zt_state *s, const zt_ground *g, const zt_ground_camera *c)
+{
+    s->ground = *g;
+    s->camera = *c;
+    s->placed = true;
+}
+
+static void look_at_ground(zt_state *s)
+{
+    if (!s->placed)
+        zt_ground_step(&s->ground, &s->camera, s->now.control);
+    zt_dit_ground(&s->m->dit, &s->ground, &s->camera, !s->placed, s->text[s->now.text].mean, s->seen[s->now.number & 1]);
+    s->placed = false;
+}
+
 uint64_t zt_state_begin(zt_state *s)
 {
     const zt_config *const c = &s->m->c;
@@ -269,6 +296,8 @@ uint64_t zt_state_begin(zt_state *s)
     s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
     if (s->now.number == 0)
         s->opening = s->image ? s->image : opening_of(s);
+    if (c->ground.hidden)
+        look_at_ground(s);
     zt_noise_fill(s->x, used_floats(s), s->seed, (uint64_t)s->now.number, 0);
     return (uint64_t)s->now.number;
 }
@@ -306,7 +335,7 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
     for (int j = 0; j < F; j++) {
         in[j] = (zt_frame_in){ .t = job ? job->t : 0, .t_next = job ? job->t_next : 0, .control = f->control,
                                .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
-                               .v = s->v + (size_t)j * plane };
+                               .ground = s->seen[number & 1], .v = s->v + (size_t)j * plane };
         look_back(s, &in[j], number);
         if (s->image && number == 0 && j == 0) {        // it is clean already
             in[j].latent[0] = s->image;

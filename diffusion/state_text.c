@@ -67,7 +67,7 @@ int zt_state_text_for(zt_state *s, int current)
         t->cache.kv[i].valid = n;
         t->cache.kv[i].keys = (int)zt_round_up(n, 16);
     }
-    zt_dit_text(&m->dit, t->cache.kv, m->text_rows, n);         // its room was made when the model was opened
+    zt_dit_text(&m->dit, t->cache.kv, m->text_rows, n, t->mean);        // its room was made when the model was opened
     // The rows that pad a text are alike, and so are their keys: one of them, as heavy as all (their sum of exponentials
     // is one exponential, times their number).
     t->biased = m->padded_text > n;

@@ -41,7 +41,7 @@ static void chunk_init(struct chunk *k, zt_model *m, uint64_t seed, int frames, 
     assert_int_equal(zt_cache_init(&k->text, m->d, m->c.layers, &text, 0, 1, 0), 0);
     float *const rows = calloc(TEXT * (size_t)m->dit.text_dim, sizeof(float));
     zt_noise_fill(rows, TEXT * (size_t)m->dit.text_dim, seed, 0, 1);
-    assert_int_equal(zt_dit_text(&m->dit, k->text.kv, rows, TEXT), 0);
+    assert_int_equal(zt_dit_text(&m->dit, k->text.kv, rows, TEXT, NULL), 0);
     free(rows);
     for (int i = 0; i < frames; i++) {
         zt_noise_fill(k->x[i], PLANES, seed, (uint64_t)i, 0);

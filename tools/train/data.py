@@ -67,6 +67,47 @@ def sample_openings(latents, n, rng):
     return latents[(shown[:, 0] * 4 + shown[:, 1]) * 3 + shown[:, 2]], ids
 
 
+class Frames:
+    """Frames of clips: latents [n, 16, h, w], control [n, 4], ids [n, L], sight as dit.Ground takes it."""
+
+    def __init__(self, latents, control, ids, sight):
+        self.latents, self.control, self.ids, self.sight = latents, control, ids, sight
+
+
+def joined(*parts):
+    return Frames(*(torch.cat([getattr(p, n) for p in parts]) for n in ("latents", "control", "ids")),
+                  [torch.cat(u) for u in zip(*(p.sight for p in parts))])
+
+
+def sight_of(noise, column, ray, height, camera):
+    """world.see()'s arrays -> what dit.Ground takes."""
+    turn = camera[:, 2] - camera[:, 3]
+    return noise.float(), column.long(), ray.float(), torch.stack([camera[:, 6], turn.cos(), turn.sin()], 1)
+
+
+class Seen:
+    """Encoded clips in a folder with the ground that their cameras see: arrays as world.see() gives them, floats halved."""
+
+    def __init__(self, folder):
+        load = lambda n: np.load(os.path.join(folder, n + ".npy"), mmap_mode="r")
+        self.latents, self.controls, self.scenes = load("latents"), load("controls"), load("scenes")
+        self.noise, self.column, self.ray, self.camera = load("noise"), load("column"), load("ray"), load("camera")
+        self.frames, self.done = self.latents.shape[1], int(open(os.path.join(folder, "seen-0")).read())
+
+    def true(self, clip, at, n):
+        return torch.from_numpy(self.latents[clip, at:at + n]).float()
+
+    def words(self, clip, at):
+        cut = lambda a: torch.from_numpy(np.ascontiguousarray(a[clip, at]))
+        return cut(self.controls), tokens(cut(self.scenes))
+
+    def frame(self, clip, at):
+        """Frames `at` of clips `clip`, lists of equal length."""
+        cut = lambda a: torch.from_numpy(np.ascontiguousarray(a[clip, at]))
+        sight = sight_of(cut(self.noise), cut(self.column), cut(self.ray), None, cut(self.camera))
+        return Frames(cut(self.latents).float(), *self.words(clip, at), sight)
+
+
 class Latents:
     """Encoded clips in a folder, memory-mapped: latents f16 [N, F, 16, h, w], controls [N, F, 4], scenes [N, F, 3].
 

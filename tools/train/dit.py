@@ -15,6 +15,7 @@ CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
     "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
+    "ground": {"code": 19, "shape": 96, "hidden": 96, "features": 48},
 }
 
 
@@ -307,6 +308,67 @@ class Words(nn.Module):
         return rows + F.silu(self.mix(mean)), missing
 
 
+def pooled(text, missing):
+    """The mean [N, d] of a prompt's rows [N, L, d]."""
+    here = (~missing).to(text.dtype)[..., None]
+    return (text * here).sum(1) / here.sum(1)
+
+
+DEPTHS = 4 * 1.125 ** torch.arange(36, dtype=torch.float64)       # of the ground's samples, cells
+TALL, ROW = 20.0, 0.7 * 2 / 32                                      # a height's unit in cells; slope from a ray to the one above
+
+
+class Ground(nn.Module):
+    """Sees the ground through its noise (diffusion/ground.h): how high it is and what grows on it at every sample, then what every ray meets.
+
+    What comes out of a ray is a mean over its samples, weighted by how likely it ends there; four rays make a token's vector."""
+
+    def __init__(self, d, c):
+        super().__init__()
+        code, wide, features = c["code"], c["hidden"], c["features"]
+        self.code, self.mood = nn.Linear(d, code), nn.Linear(d, code)
+        self.shape = nn.Sequential(nn.Linear(13 + code, c["shape"]), nn.SiLU(), nn.Linear(c["shape"], c["shape"]), nn.SiLU(), nn.Linear(c["shape"], 1))
+        self.surface = nn.Sequential(nn.Linear(13 + 6 + code, wide), nn.SiLU(), nn.Linear(wide, features))
+        self.look = nn.Sequential(nn.Linear(features + 7 + code, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU())
+        self.token = nn.Linear(4 * wide, d)
+        self.sharp = nn.Parameter(torch.tensor(2.0))
+        self.heights = None
+
+    def high(self, noise, prompt):
+        """Heights [N, 42, 36] in units of TALL."""
+        code = self.code(prompt).to(compute_type())
+        return self.shape(torch.cat([noise.to(code.dtype), code[:, None, None].expand(*noise.shape[:3], -1)], -1))[..., 0].float()
+
+    def forward(self, sight, prompt):
+        """sight: noise [N, 42, 36, 13], column [N, 18, 32], ray [N, 18, 32, 4], camera [N, 3] (y, cosine and sine of yaw - sun); prompt [N, d] -> [N, 144, d]"""
+        noise, column, ray, camera = sight
+        N, W, D, _ = noise.shape
+        depth = DEPTHS.float().to(noise.device)
+        kind = compute_type()
+        mood = self.mood(prompt).to(kind)
+        height = self.heights = self.high(noise, prompt)
+        over = height * TALL - camera[:, 0, None, None]
+        ahead = (height[:, :, 1:] - height[:, :, :-1]) * (TALL / (depth[1:] - depth[:-1]))
+        across = (height[:, 1:] - height[:, :-1]) * (TALL / (ROW * depth))
+        more = [over / TALL, F.pad(ahead, (0, 1)), F.pad(across, (0, 0, 0, 1)), depth.log().expand(N, W, D) - 3, *(camera[:, i, None, None].expand(N, W, D) for i in (1, 2))]
+        near = torch.cat([noise.to(kind), mood[:, None, None].expand(N, W, D, -1), torch.stack(more, -1).to(kind)], -1)
+        texture = self.surface(near)                                                     # [N, 42, 36, features]
+
+        at = column.flatten(1).long()                                                      # [N, 576]
+        slope = ray[..., 0].flatten(1)
+        rise = torch.gather(over / depth, 1, at[..., None].expand(-1, -1, D)) - slope[..., None]
+        hit = torch.sigmoid(self.sharp.exp() / ROW * rise)
+        free = torch.cumprod(torch.cat([torch.ones_like(hit[..., :1]), 1 - hit], -1), -1)  # [N, 576, 37]
+        weight = hit * free[..., :-1]
+        seen = torch.gather(texture, 1, at[..., None, None].expand(-1, -1, D, texture.shape[-1]))
+        mean = (weight.to(kind)[..., None, :] @ seen)[..., 0, :]                           # [N, 576, features]
+        far = (weight * (depth.log() - 3)).sum(-1)
+        more = torch.stack([far, free[..., -1], slope, *(ray[..., i].flatten(1) for i in (1, 2, 3)), slope.clamp(min=0).sqrt()], -1)
+        out = self.look(torch.cat([mean, more.to(kind), mood[:, None].expand(-1, at.shape[1], -1)], -1))
+        out = out.unflatten(1, (9, 2, 16, 2)).permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2)
+        return self.token(out)                                                             # [N, 144, d]
+
+
 class Flyover(nn.Module):
     def __init__(self, config=CONFIG):
         super().__init__()
@@ -324,6 +386,8 @@ class Flyover(nn.Module):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["num_layers"]))
         self.head = Head(d, 4 * (c["out_dim"] + (2 if c.get("warp") else 0)), c["eps"])
         self.moved, self.reach = None, REACH
+        if c.get("ground"):
+            self.ground = Ground(d, c["ground"])
         nn.init.zeros_(self.head.head.weight)
         nn.init.zeros_(self.head.head.bias)
         for b in self.blocks:
@@ -345,6 +409,15 @@ class Flyover(nn.Module):
         r, c = (torch.arange(n) * g // n for n, g in zip((rows, cols), self.config["rope_grid"]))
         return self.position_embedding.weight[(r[:, None] * self.config["rope_grid"][1] + c).flatten()]
 
+    def prompt(self, ids):
+        """What Ground knows of prompts: ids [N, L] -> [N, d]."""
+        text, missing = self.words(ids)
+        return pooled(self.text_embedding(text), missing)
+
+    def see(self, sight, ids):
+        """What frames are told of the ground that they see [N, T, d]; sight as Ground takes it, ids [N, L]."""
+        return self.ground(sight, self.prompt(ids))
+
     def embed(self, x, previous):
         """Noisy latents [B, F, C, 16, h, w] and previous ones [B, F, C, 2, 16, h, w] (NaN where missing) -> tokens."""
         gone = torch.isnan(previous[..., :1, :, :])                                        # [B, F, C, 2, 1, h, w]
@@ -356,9 +429,9 @@ class Flyover(nn.Module):
         weight = self.patch_embedding.weight.squeeze(2).permute(0, 2, 3, 1).flatten(1)
         return F.linear(z, weight, self.patch_embedding.bias)
 
-    def forward(self, x, t, t_next, previous, control, ids, window=8, top_k=None, caches=None, frame=0):
+    def forward(self, x, t, t_next, previous, control, ids, window=8, top_k=None, caches=None, frame=0, ground=None):
         """x [B, F, C, 16, h, w]; t, t_next [B, F, C] in 0..1; previous [B, F, C, 2, 16, h, w], NaN where missing;
-        control [B, F, 4]; ids [B, F, L] token ids, -1 for none; `caches` (one per block) and `frame` for frame-by-frame sampling -> v like x."""
+        control [B, F, 4]; ids [B, F, L] token ids, -1 for none; `ground` what see() gives for B * F frames; `caches` (one per block) and `frame` for frame-by-frame sampling -> v like x."""
         c = self.config
         B, frames, C, _, h, w = x.shape
         rows, cols = h // 2, w // 2
@@ -369,6 +442,8 @@ class Flyover(nn.Module):
         text = self.text_embedding(text)
         rope = self.rope(frames, rows, cols, x.device, frame)
         y = self.embed(x, previous).float() + self.places(rows, cols)
+        if ground is not None:
+            y = y + ground.float().unflatten(0, (B, frames))[:, :, None]
         for i, b in enumerate(self.blocks):
             y = b(y, e0, rope, text, missing, window, top_k or c["n_activated_experts"], caches and caches[i])
         v = self.head(y, e).float()                                                        # [B, F, C, T, (q r c)]

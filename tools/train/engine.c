@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "diffusion/model.h"
+#include "diffusion/internal.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -22,6 +22,7 @@ EXPORT void     zt_eval_size(const zt_eval *e, int *w, int *h);
 EXPORT int      zt_eval_reset(zt_eval *e, uint64_t seed);
 EXPORT int      zt_eval_prompt(zt_eval *e, const char *text);
 EXPORT void     zt_eval_controls(zt_eval *e, const float *value);
+EXPORT void     zt_eval_place(zt_eval *e, uint64_t seed, const float camera[12]);
 EXPORT int      zt_eval_next(zt_eval *e, int steps, float *x0, float *rgb);
 EXPORT int      zt_eval_force(zt_eval *e, const float *x0, float *rgb);
 
@@ -82,6 +83,15 @@ int zt_eval_reset(zt_eval *e, uint64_t seed)
 int zt_eval_prompt(zt_eval *e, const char *text)
 {
     return zt_state_prompt(e->s, text, NULL, 0);
+}
+
+// The next frame sees the ground of training world `seed` from a camera as world.see() gives it.
+void zt_eval_place(zt_eval *e, uint64_t seed, const float camera[12])
+{
+    zt_ground_camera c = { .x = (double)camera[0], .z = (double)camera[1], .yaw = (double)camera[2], .sun = (double)camera[3],
+                           .pitch = camera[4], .roll = camera[5], .y = camera[6], .rise = camera[7] };
+    memcpy(c.control, camera + 8, sizeof(c.control));
+    zt_state_place(e->s, &(zt_ground){ seed, ZT_GROUND_TILE }, &c);
 }
 
 // One value per control of the model, in its order.

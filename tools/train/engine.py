@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import data
+import world
 from ae import to_bytes, to_unit
 from export import load_encoder
 
@@ -34,6 +35,7 @@ def library(build):
     lib.zt_eval_reset.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     lib.zt_eval_prompt.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     lib.zt_eval_controls.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    lib.zt_eval_place.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p]
     lib.zt_eval_next.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     lib.zt_eval_force.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
     return lib
@@ -92,15 +94,22 @@ class Engine:
             out += [self.take(f) for f in clip]
         return torch.from_numpy(np.stack(out))
 
-    def next(self, z, controls, scene):
-        """Frames 4.. one step ahead of the seven true ones before; the earlier ones are copied."""
+    def place(self, world, camera):
+        camera = np.ascontiguousarray(camera, np.float32)
+        self.lib.zt_eval_place(self.e, world, camera.ctypes.data)
+
+    def next(self, z, controls, scene, seed):
+        """Frames 4.. of a clip of world `seed`, one step ahead of the seven true ones before; the earlier ones are copied."""
+        cameras = world.see(seed, controls, np.tile(np.array(scene, np.int32), (len(controls), 1)))[4]
         before, out = max(self.config["window_frames"] - 1, self.config["previous_frames"]), z.clone()
         for f in range(4, len(z)):
             self.begin(scene, f)
             for p in range(max(0, f - before), f):
                 self.control(controls[p])
+                self.place(seed, cameras[p])
                 self.take(z[p].numpy())
             self.control(controls[f])
+            self.place(seed, cameras[f])
             out[f] = torch.from_numpy(self.make(self.steps)[0])
         return out
 

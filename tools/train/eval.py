@@ -42,8 +42,7 @@ def wandering(rng, frames, turn=0.0):
 class Torch:
     """The PyTorch back-end."""
 
-    def __init__(self, folder, steps, openings=True):
-        self.openings = openings
+    def __init__(self, folder, steps):
         self.model, self.decoder, self.config = load(folder)
         self.encoder, self.steps = load_encoder(folder), steps
 
@@ -59,19 +58,21 @@ class Torch:
         with torch.autocast("cpu", torch.bfloat16):
             return self.decoder(z.contiguous(memory_format=torch.channels_last), clips).float()
 
-    def next(self, z, controls, scene):
-        """One step ahead of true latents z [F, ...] -> latents [F, ...]."""
+    def next(self, z, controls, scene, seed):
+        """One step ahead of true latents z [F, ...] of world `seed` -> latents [F, ...]."""
         ids = data.tokens(torch.tensor(scene)).expand(1, len(z), -1)
-        return next_frames(self.model, z[None], torch.from_numpy(controls)[None], ids, self.steps)[0]
+        sight = data.sight_of(*map(torch.from_numpy, world.see(seed, controls, np.tile(np.array(scene, np.int32), (len(z), 1)))))
+        with torch.autocast("cpu", torch.bfloat16):
+            ground = self.model.see(sight, ids[0])
+        return next_frames(self.model, z[None], torch.from_numpy(controls)[None], ids, self.steps, self.config["window_frames"], ground=ground)[0]
 
     def generate(self, scenes, controls, seed):
         """Streams from nothing: scenes [B, 3], controls [B, F, 4] -> uint8 [B, F, h, w, 3]."""
         B, frames = controls.shape[:2]
         ids = data.tokens(torch.tensor(scenes))[:, None].expand(-1, frames, -1)
         shape = (B, 16, SIZE[1] // 8, SIZE[0] // 8)
-        opening = data.opening_of(self.model.openings, ids[:, 0]) if self.openings else None
-        z = rollout(self.model, shape, torch.from_numpy(controls), ids, seed, steps=self.steps, opening=opening,
-                    first_steps=self.config["first_frame_steps"] if self.openings else 16)
+        z = rollout(self.model, shape, torch.from_numpy(controls), ids, seed, steps=self.steps, window=self.config["window_frames"],
+                    flights=[world.Flight(seed * 64 + i) for i in range(B)], first_steps=self.config["first_frame_steps"])
         return np.stack([to_bytes(self.decode(c)).numpy() for c in z])
 
     def autoencoded(self, rgb):
@@ -94,7 +95,7 @@ def eval_next(backend, rng, seed, clips, frames=10):
         controls = wandering(rng, frames, turn=float(rng.uniform(0.5, 1) * (1 if i % 2 else -1)))
         rgb = replay(seed + i, controls, scene)
         z, x = backend.encode(rgb), to_unit(torch.from_numpy(rgb))
-        y = backend.next(z, controls, scene)
+        y = backend.next(z, controls, scene, seed + i)
         at = range(4, frames)
         triples = torch.stack([u for f in at for u in (z[f - 2], z[f - 1], y[f])])
         decoded = backend.decode(triples, len(at))
@@ -183,14 +184,13 @@ def main():
     p.add_argument("--quick", action="store_true", help="within five minutes on two cores")
     p.add_argument("--steps", type=int, default=2)
     p.add_argument("--engine", metavar="BUILD", help="through the C engine of that build folder")
-    p.add_argument("--from-nothing", action="store_true", help="first frames from noise alone, without the openings (PyTorch only)")
     p.add_argument("--precision", default="default", help="of the engine: f32, bf16, int8")
     p.add_argument("--parts", default="ae,next,prompts,controls,drift")
     p.add_argument("--show", help="prefix of PNG files with sample clips")
     args = p.parse_args()
     torch.manual_seed(args.seed)
     base = data.UNSEEN + 10 ** 6 * (args.seed + 1)
-    backend = engine.Engine(args.model, args.steps, args.engine, args.precision) if args.engine else Torch(args.model, args.steps, not args.from_nothing)
+    backend = engine.Engine(args.model, args.steps, args.engine, args.precision) if args.engine else Torch(args.model, args.steps)
     quick, parts = args.quick, args.parts.split(",")
     show = lambda name: args.show and f"{args.show}-{name}.png"
     out, start = {}, time.time()

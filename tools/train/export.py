@@ -6,8 +6,8 @@ import os
 
 import torch
 
-import data
 import tensors
+import world
 from ae import LATENT, Decoder, Encoder
 from dit import REACH, Flyover
 from sampling import Stream
@@ -30,7 +30,7 @@ def split_experts(state):
         elif stem.endswith(".ffn") and leaf in SHARED:
             out[f"{stem}.shared_experts.{SHARED[leaf]}.weight"] = t
         elif leaf not in ("load", "last"):
-            out[name] = t
+            out[name] = t[None] if t.dim() == 0 else t
     return out
 
 
@@ -54,7 +54,7 @@ def join_experts(state, model):
         elif stem.endswith(".ffn") and leaf in SHARED:
             out[name] = state[f"{stem}.shared_experts.{SHARED[leaf]}.weight"]
         else:
-            out[name] = state.get(name, own)
+            out[name] = state.get(name, own).view(own.shape)
     return out
 
 
@@ -63,7 +63,7 @@ def quantised(name, t):
     return name.startswith("blocks.") and t.dim() == 2 and ".gate." not in name
 
 
-def pack(state, decoder, openings):
+def pack(state, decoder):
     """Names and types of the weight file."""
     out = {}
     for name, t in split_experts(pixels(state, REACH)).items():
@@ -71,13 +71,12 @@ def pack(state, decoder, openings):
             out[name], out[name + "_scale"] = tensors.quantise(t)
         else:
             out[name] = t.float() if t.dim() < 2 or "modulation" in name or ".gate." in name or "position" in name else t.half()
-    out["openings"] = openings.half()
     out.update({"decoder." + k: (v.half() if v.dim() > 1 else v.float()) for k, v in decoder.items()})
     return out
 
 
 def config_of(config):
-    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "warp", "position_embedding", "n_routed_experts",
+    keep = ("dim", "num_heads", "num_layers", "eps", "freq_dim", "in_dim", "out_dim", "previous_frames", "previous_shifts", "residual", "warp", "position_embedding", "ground", "n_routed_experts",
             "n_activated_experts", "n_shared_experts", "moe_inter_dim")
     with open(os.path.join(HERE, "words.json")) as f:
         words = json.load(f)
@@ -88,7 +87,6 @@ def config_of(config):
         "trained_windows": [1, 4, 6, 8], "trained_top_k": [1, 2], "controls": ["yaw", "pitch", "speed", "climb"],
         "sampler": "euler", "shift": 3.0, "step_embed": True, "first_frame_steps": 2, "steps": 2,
         "width": 256, "height": 144, "fps": 24, "rope_grid": config["rope_grid"],
-        "openings": [a + b for a, b in zip(data.FIRST.values(), data.USUAL)],
         "text": {"encoder": "words", "text_dim": config["text_dim"], "max_tokens": 16, "default_prompt": "mountains at sunset",
                  "tokens": words["tokens"], "groups": {"place": [1, 8], "time": [9, 12], "weather": [13, 15]}, "words": words["words"]},
         "decoder": {"type": "tiny", "channels": [64, 48, 32]}, "weights": "flyover.safetensors"})
@@ -104,7 +102,6 @@ def load(folder):
                          text_dim=config["text"]["text_dim"]))
     model.load_state_dict(join_experts(state, model))
     model.reach = 1.0
-    model.openings = state.get("openings")
     decoder = Decoder(config["decoder"]["channels"])
     decoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("decoder.")})
     return model.eval().requires_grad_(False), decoder.eval().requires_grad_(False), config
@@ -139,7 +136,7 @@ def reference(folder):
         control = torch.tanh(torch.randn(FRAMES, 4, generator=rng) * 0.5)
         ids = torch.tensor([[0] + prompt])
         stream, state = Stream(model, window=config["window_frames"], first_steps=config["first_frame_steps"], autocast=False,
-                               opening=data.opening_of(model.openings, ids)), {}
+                               flights=[world.Flight(seed)]), {}
         out[f"{seed}.noise"], out[f"{seed}.controls"], out[f"{seed}.tokens"] = noise, control, ids[0].int()
         for f in range(FRAMES):
             keep = []
@@ -163,7 +160,7 @@ def main():
     with open(at("config.json"), "w") as f:
         json.dump(config_of(video["config"]), f, indent=1)
         f.write("\n")
-    tensors.write(at("flyover.safetensors"), pack(video["ema"], ae["decoder"], data.openings(encoder.eval(), data.FULL)))
+    tensors.write(at("flyover.safetensors"), pack(video["ema"], ae["decoder"]))
     tensors.write(at("encoder.safetensors"), fold(encoder))
     tensors.write(at("flyover-reference.safetensors"), reference(args.out))
     for name in sorted(os.listdir(args.out)):

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dit import sigmas
+from dit import DEPTHS, TALL, sigmas
 
 NONE = float("nan")
 
@@ -18,7 +18,7 @@ def previous_of(z):
 
 
 @torch.no_grad()
-def next_frames(model, z, control, ids, steps=2, window=8, seed=0, top_k=None):
+def next_frames(model, z, control, ids, steps=2, window=8, seed=0, top_k=None, ground=None):
     """Each frame of z [B, F, 16, h, w] made from the true ones before it, in `steps` steps."""
     rng = torch.Generator().manual_seed(seed)
     x = torch.randn(z.shape, generator=rng)
@@ -28,9 +28,15 @@ def next_frames(model, z, control, ids, steps=2, window=8, seed=0, top_k=None):
     for a, b in zip(s, s[1:]):
         t, t_next = torch.stack([zero, zero + a], 2), torch.stack([zero, zero + b], 2)
         with torch.autocast("cpu", torch.bfloat16):
-            v = model(torch.stack([z, x], 2), t, t_next, prev, control, ids, window, top_k)[:, :, 1]
+            v = model(torch.stack([z, x], 2), t, t_next, prev, control, ids, window, top_k, ground=ground)[:, :, 1]
         x = x + (b - a) * v.float()
     return x
+
+
+def ahead(heights):
+    """The highest ground within 30 cells straight ahead, less the farther it is: [42, 36] in units of TALL -> cells."""
+    near = heights[20:22, DEPTHS <= 30] * TALL - 0.12 * DEPTHS[DEPTHS <= 30].float()
+    return max(near.max().item(), 0.0)
 
 
 class Cache:
@@ -55,11 +61,11 @@ class Cache:
 class Stream:
     """B streams side by side: `make` a frame from noise, or `commit` a given one."""
 
-    def __init__(self, model, window=8, steps=2, first_steps=16, seed=0, autocast=True, top_k=None, opening=None):
-        """`opening` [B, 16, h, w] stands for the frames before the first one."""
+    def __init__(self, model, window=8, steps=2, first_steps=16, seed=0, autocast=True, top_k=None, flights=None):
+        """`flights`: a world.Flight for each stream."""
         self.model, self.window, self.steps, self.first_steps = model, window, steps, first_steps
         self.caches = [Cache() for _ in model.blocks]
-        self.frame, self.past = 0, [] if opening is None else [opening, opening]
+        self.frame, self.past, self.flights, self.ground = 0, [], flights, None
         self.rng = torch.Generator().manual_seed(seed)
         self.autocast, self.top_k = autocast, top_k
 
@@ -69,14 +75,27 @@ class Stream:
         time = lambda u: torch.full((x.shape[0], 1, 1), float(u))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             v = self.model(x[:, None, None], time(t), time(t_next), prev[:, None, None], control[:, None], ids[:, None],
-                           self.window, self.top_k, self.caches, self.frame)
+                           self.window, self.top_k, self.caches, self.frame, self.ground)
         return v[:, 0, 0].float()
+
+    @torch.no_grad()
+    def look(self, control, ids):
+        """Moves the flights by a frame and sees the ground from there."""
+        noise, column, ray = (torch.stack([torch.from_numpy(u) for u in v])
+                              for v in zip(*(f.step(c) for f, c in zip(self.flights, control.numpy()))))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            high = self.model.ground.high(noise, self.model.prompt(ids))
+            y, turn = torch.tensor([f.climb(ahead(h)) for f, h in zip(self.flights, high)]).unbind(1)
+            sight = noise, column.long(), ray, torch.stack([y, turn.cos(), turn.sin()], 1).float()
+            self.ground = self.model.see(sight, ids)
 
     @torch.no_grad()
     def make(self, shape, control, ids, noise=None, keep=None):
         """The next frame's latents [B, 16, h, w]; `keep` collects the latents after each step."""
         x = torch.randn(shape, generator=self.rng) if noise is None else noise
         s = sigmas(self.steps if self.frame else self.first_steps)
+        if self.flights:
+            self.look(control, ids)
         for a, b in zip(s, s[1:]):
             x = x + (b - a) * self.velocity(x, a, b, control, ids)
             if keep is not None:

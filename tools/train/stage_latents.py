@@ -20,6 +20,11 @@ def latents_of(run, name):
     return data.Latents(run.path("latents-" + name), data.SMALL if name == "small" else data.FULL, CLIPS[name], FRAMES)
 
 
+def follow_stores(run):
+    """Clips with the ground that they show: long ones, then short ones of many worlds."""
+    return [data.Seen(run.path("latents-" + name)) for name in ("long", "wide", "full")]
+
+
 def train(run):
     encoder = encoder_of(run)
     for name in ("small", "full"):

@@ -13,9 +13,9 @@ import time
 
 import torch
 
-STAGES = ["ae", "latents", "small", "full", "rollout", "pool", "stream", "shortcut", "decoder"]
-MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "rollout": 9, "pool": 16, "stream": 60, "shortcut": 1, "decoder": 4}
-MODULES = {"ae": "stage_ae", "pool": "stage_pool", "stream": "stage_stream", "latents": "stage_latents", "decoder": "stage_ae"}
+STAGES = ["ae", "latents", "small", "full", "rollout", "pool", "stream", "follow", "shortcut", "decoder"]
+MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "rollout": 9, "pool": 16, "stream": 60, "follow": 60, "shortcut": 1, "decoder": 4}
+MODULES = {"ae": "stage_ae", "pool": "stage_pool", "stream": "stage_stream", "follow": "stage_follow", "latents": "stage_latents", "decoder": "stage_ae"}
 
 
 class Run:

@@ -22,13 +22,14 @@ CONTROLS = 4
 def _build():
     """The shared library, compiled into the user's cache unless these very sources are there."""
     folder = Path(__file__).resolve().parent / 'world'
-    sources = sorted(folder.glob('*.c'))
+    root = folder.parents[2]
+    sources = sorted(folder.glob('*.c')) + [root / 'diffusion' / f for f in ('ground.c', 'exact.c')]
     flags = ['-std=c11', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
-             '-shared', '-fPIC']
+             '-shared', '-fPIC', f'-I{root}']
     if os.uname().machine == 'x86_64' and 'avx2' in Path('/proc/cpuinfo').read_text():
         flags.append('-march=x86-64-v3')
     digest = hashlib.sha256(' '.join(flags).encode())
-    for path in sources + sorted(folder.glob('*.h')):
+    for path in sources + sorted(folder.glob('*.h')) + sorted((root / 'diffusion').glob('[eg]*.h')):
         digest.update(path.read_bytes())
     cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'zoetrope'
     out = cache / f'libzt_world-{digest.hexdigest()[:16]}.so'
@@ -49,7 +50,24 @@ def _load():
     lib.world_script.argtypes = [u64, i32, ptr, ptr]
     lib.world_script.restype = None
     lib.world_replay.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    lib.world_see.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    lib.zt_ground_start.restype = Camera
+    lib.zt_ground_climb.argtypes = [ptr, ctypes.c_float]
     return lib
+
+
+class Camera(ctypes.Structure):
+    """zt_ground_camera"""
+    _fields_ = ([(n, ctypes.c_double) for n in ('x', 'z', 'yaw', 'sun')] +
+                [(n, ctypes.c_float) for n in ('pitch', 'roll', 'y', 'rise')] + [('control', ctypes.c_float * 4)])
+
+
+class _Ground(ctypes.Structure):
+    _fields_ = [('seed', ctypes.c_uint64), ('side', ctypes.c_int)]
+
+
+class _Sight(ctypes.Structure):
+    _fields_ = [('h', ctypes.c_int), ('w', ctypes.c_int)] + [(n, ctypes.c_void_p) for n in ('noise', 'column', 'ray')]
 
 
 _lib = _load()
@@ -89,6 +107,46 @@ def replay(seed, w, h, controls, scene):
     _check(_lib.world_replay(seed, w, h, frames, controls.ctypes.data, scene.ctypes.data,
                              rgb.ctypes.data))
     return rgb
+
+
+RAYS = 18, 32                           # latent pixels of the native picture
+COLUMNS, DEPTHS, NOISES = RAYS[1] + 10, 36, 13
+
+
+def see(seed, controls, scene):
+    """What replay()'s cameras see: noise [F][42][36][13], column int32 [F][18][32], ray [F][18][32][4], height [F][42][36], camera [F][12]."""
+    controls = np.ascontiguousarray(controls, np.float32)
+    scene = np.ascontiguousarray(scene, np.int32)
+    frames = len(controls)
+    out = (np.empty((frames, COLUMNS, DEPTHS, NOISES), np.float32), np.empty((frames, *RAYS), np.int32),
+           np.empty((frames, *RAYS, 4), np.float32), np.empty((frames, COLUMNS, DEPTHS), np.float32),
+           np.empty((frames, 12), np.float32))
+    pointers = (ctypes.c_void_p * 5)(*(a.ctypes.data for a in out))
+    _check(_lib.world_see(seed, RAYS[1], RAYS[0], frames, controls.ctypes.data, scene.ctypes.data, pointers))
+    return out
+
+
+class Flight:
+    """The engine's camera over endless ground."""
+
+    def __init__(self, seed):
+        self.ground = _Ground(seed, 512 * 1024)
+        self.camera = _lib.zt_ground_start(ctypes.byref(self.ground))
+
+    def step(self, control):
+        """One frame on -> noise [42][36][13], column [18][32], ray [18][32][4]; the height comes after (climb)."""
+        control = np.ascontiguousarray(control, np.float32)
+        noise, column = np.empty((COLUMNS, DEPTHS, NOISES), np.float32), np.empty(RAYS, np.int32)
+        ray = np.empty((*RAYS, 4), np.float32)
+        _lib.zt_ground_step(ctypes.byref(self.ground), ctypes.byref(self.camera), ctypes.c_void_p(control.ctypes.data))
+        sight = _Sight(*RAYS, noise.ctypes.data, column.ctypes.data, ray.ctypes.data)
+        _lib.zt_ground_look(ctypes.byref(self.ground), ctypes.byref(self.camera), ctypes.byref(sight))
+        return noise, column, ray
+
+    def climb(self, ahead):
+        """-> y, and the angle of the camera from the light"""
+        _lib.zt_ground_climb(ctypes.byref(self.camera), float(ahead))
+        return self.camera.y, self.camera.yaw - self.camera.sun
 
 
 def clips(seeds, w, h, frames, threads=2):

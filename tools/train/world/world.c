@@ -5,7 +5,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "diffusion/ground.h"
 
 #define PREROLL 10      // frames for which control[0] was held before a clip
 
@@ -167,8 +171,11 @@ void world_script(uint64_t seed, int frames, float *controls, int32_t *scene)
     }
 }
 
-int world_replay(uint64_t seed, int width, int height, int frames, const float *controls,
-                 const int32_t *scene, uint8_t *rgb)
+// Called with every frame of a clip; a negative result ends it.
+typedef int visit(const world *w, int frame, void *user);
+
+static int fly(uint64_t seed, int frames, const float *controls, const int32_t *scene, visit *f,
+               void *user)
 {
     for (int k = 0; k < frames; k++)
         if (!scene_ok((world_scene){scene[3 * k], scene[3 * k + 1], scene[3 * k + 2]}))
@@ -184,10 +191,67 @@ int world_replay(uint64_t seed, int width, int height, int frames, const float *
             world_step(w, controls + k * WORLD_CONTROLS);
         }
         if (!err)
-            err = world_render(w, width, height, rgb + (int64_t)k * width * height * 3);
+            err = f(w, k, user);
     }
     world_destroy(&w);
     return err;
+}
+
+typedef struct pictures {
+    int width, height;
+    uint8_t *rgb;
+} pictures;
+
+static int draw(const world *w, int frame, void *user)
+{
+    const pictures *p = user;
+    return world_render(w, p->width, p->height,
+                        p->rgb + (int64_t)frame * p->width * p->height * 3);
+}
+
+int world_replay(uint64_t seed, int width, int height, int frames, const float *controls,
+                 const int32_t *scene, uint8_t *rgb)
+{
+    return fly(seed, frames, controls, scene, draw, &(pictures){width, height, rgb});
+}
+
+typedef struct noted {
+    int w, h;
+    world_sight *s;
+} noted;
+
+static int note(const world *w, int frame, void *user)
+{
+    const noted *n = user;
+    const int columns = n->w + 2 * ZT_GROUND_MARGIN;
+    const int64_t samples = (int64_t)columns * ZT_GROUND_DEPTHS, rays = (int64_t)n->w * n->h;
+    const zt_ground g = {w->seed, ZT_GROUND_TILE};
+    const camera *c = &w->cam;
+    const zt_ground_camera at = {.x = (double)c->x, .z = (double)c->z, .yaw = (double)c->yaw,
+                                 .sun = (double)w->azimuth, .pitch = c->pitch, .roll = c->roll};
+    zt_ground_sight to = {.h = n->h, .w = n->w,
+                          .noise = n->s->noise + frame * samples * ZT_GROUND_NOISES,
+                          .column = n->s->column + frame * rays, .ray = n->s->ray + frame * rays * 4};
+    zt_ground_look(&g, &at, &to);
+    for (int i = 0; i < columns; i++) {
+        const float u = WORLD_TAN_HALF_FOV * (float)(2 * (i - ZT_GROUND_MARGIN) + 1 - n->w) / (float)n->w;
+        const float dx = sinf(c->yaw) + u * cosf(c->yaw), dz = cosf(c->yaw) - u * sinf(c->yaw);
+        for (int k = 0; k < ZT_GROUND_DEPTHS; k++) {
+            const float d = zt_ground_depth(k);
+            n->s->height[frame * samples + i * ZT_GROUND_DEPTHS + k] =
+                world_map_height(w->now, c->x + dx * d, c->z + dz * d);
+        }
+    }
+    const float camera[8] = {c->x, c->z, c->yaw, w->azimuth, c->pitch, c->roll, c->y, c->rise};
+    memcpy(n->s->camera + frame * 12, camera, sizeof camera);
+    memcpy(n->s->camera + frame * 12 + 8, c->control, sizeof c->control);
+    return 0;
+}
+
+int world_see(uint64_t seed, int w, int h, int frames, const float *controls, const int32_t *scene,
+              world_sight *s)
+{
+    return fly(seed, frames, controls, scene, note, &(noted){w, h, s});
 }
 
 int world_clip(uint64_t seed, int width, int height, int frames, uint8_t *rgb, float *controls,

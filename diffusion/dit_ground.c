@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sees the ground through its noise: how high it is and what grows on it at every sample, then what every ray meets.
+//
+// What comes out of a ray is a mean over the samples of its column, weighted by how likely the ray ends there (volume
+// rendering with opacities from the height above the ray); four rays make a token's vector. doc/formats.md has the formulas.
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "diffusion/dit.h"
+#include "diffusion/exact.h"
+
+#define TALL       20.0f        // cells: unit of a height
+#define FIELD      1.4f         // slopes from the left edge to the right one
+#define LOG_MIDDLE 3.0f         // taken from the logarithm of a depth
+
+enum { D = ZT_GROUND_DEPTHS, MORE = 6, MORE_OF_RAY = 7 };
+
+static int columns(const zt_config *c)
+{
+    return 2 * c->rope_columns + 2 * ZT_GROUND_MARGIN;
+}
+
+static int reserve(zt_dit *t)
+{
+    const zt_ground_config *const g = &t->c->ground;
+    zt_ground_reader *const r = &t->ground;
+    const size_t samples = (size_t)columns(t->c) * D, rays = 4 * (size_t)t->c->rope_rows * (size_t)t->c->rope_columns;
+    const size_t F = (size_t)g->features, code = (size_t)g->code, hidden = (size_t)g->hidden;
+    const struct {
+        void  *to;              // of some pointer's type
+        size_t floats;
+    } list[] = {
+        { &r->sight.noise, samples * ZT_GROUND_NOISES }, { &r->sight.column, rays }, { &r->sight.ray, rays * 4 },
+        { &r->prompt, code }, { &r->feeling, code }, { &r->near, samples * (ZT_GROUND_NOISES + code) }, { &r->inner, ZT_MAX(samples, rays) * ZT_MAX(hidden, (size_t)g->shape) },
+        { &r->deep_shape, samples * (size_t)g->shape },
+        { &r->height, samples }, { &r->above, samples }, { &r->surface_in, samples * (ZT_GROUND_NOISES + code + MORE) },
+        { &r->texture, samples * F }, { &r->met, rays * (F + MORE_OF_RAY + code) }, { &r->deep, rays * hidden },
+        { &r->four, rays * hidden },
+    };
+    size_t all = 0;
+    for (size_t i = 0; i < ZT_LEN(list); i++)
+        all += (size_t)zt_round_up((int64_t)list[i].floats, 16);
+    float *p = r->memory = zt_device_alloc(t->d, all * sizeof(float));
+    if (!p)
+        return -ENOMEM;
+    for (size_t i = 0; i < ZT_LEN(list); i++) {
+        memcpy(list[i].to, &p, sizeof(p));
+        p += zt_round_up((int64_t)list[i].floats, 16);
+    }
+    r->sight.h = 2 * t->c->rope_rows;
+    r->sight.w = 2 * t->c->rope_columns;
+    for (int k = 0; k < D; k++) {
+        r->depth[k] = zt_ground_depth(k);
+        r->log_depth[k] = (float)zt_exact_log((double)r->depth[k]) - LOG_MIDDLE;
+    }
+    return 0;
+}
+
+int zt_dit_ground_load(zt_dit *t, zt_loader *l)
+{
+    const zt_ground_config *const g = &t->c->ground;
+    zt_ground_reader *const r = &t->ground;
+    const struct {
+        zt_matrix  *to;
+        const char *name;
+        int         N, K;
+    } list[] = {
+        { &r->code, "ground.code", g->code, t->c->dim },
+        { &r->mood, "ground.mood", g->code, t->c->dim },
+        { &r->shape[0], "ground.shape.0", g->shape, ZT_GROUND_NOISES + g->code },
+        { &r->shape[1], "ground.shape.2", g->shape, g->shape },
+        { &r->shape[2], "ground.shape.4", 1, g->shape },
+        { &r->surface[0], "ground.surface.0", g->hidden, ZT_GROUND_NOISES + g->code + MORE },
+        { &r->surface[1], "ground.surface.2", g->features, g->hidden },
+        { &r->look[0], "ground.look.0", g->hidden, g->features + MORE_OF_RAY + g->code },
+        { &r->look[1], "ground.look.2", g->hidden, g->hidden },
+        { &r->token, "ground.token", t->c->dim, 4 * g->hidden },
+    };
+    for (size_t i = 0; i < ZT_LEN(list); i++) {
+        const int err = zt_load_linear(l, list[i].to, l->other, list[i].N, list[i].K, list[i].name);
+        if (err)
+            return err;
+    }
+    const int err = zt_load_floats(l, &r->sharp, "ground.sharp", 1, (const int64_t[]){ 1 });
+    return err ? err : reserve(t);
+}
+
+static void linear(const zt_dit *t, float *y, const float *x, int rows, const zt_matrix *w, enum zt_act act)
+{
+    t->d->k.linear(t->d, zt_tensor_2d(y, ZT_F32, rows, w->N), zt_tensor_2d((float *)x, ZT_F32, rows, w->K), w,
+                   &(zt_epilogue){ .act = act });
+}
+
+// Heights in units of TALL.
+static void heights(const zt_dit *t)
+{
+    const zt_ground_reader *const r = &t->ground;
+    const int n = columns(t->c) * D, code = t->c->ground.code, width = ZT_GROUND_NOISES + code;
+    for (int i = 0; i < n; i++) {
+        memcpy(r->near + i * width, r->sight.noise + i * ZT_GROUND_NOISES, sizeof(float) * ZT_GROUND_NOISES);
+        memcpy(r->near + i * width + ZT_GROUND_NOISES, r->prompt, sizeof(float) * (size_t)code);
+    }
+    linear(t, r->inner, r->near, n, &r->shape[0], ZT_ACT_SILU);
+    linear(t, r->deep_shape, r->inner, n, &r->shape[1], ZT_ACT_SILU);
+    linear(t, r->height, r->deep_shape, n, &r->shape[2], ZT_ACT_NONE);
+}
+
+static float height(const zt_dit *t, int column, int k)
+{
+    return TALL * t->ground.height[column * D + k];
+}
+
+// The highest ground within 30 cells straight ahead, less the farther it is.
+static float ahead(const zt_dit *t)
+{
+    const int middle = columns(t->c) / 2;
+    float top = 0;
+    for (int column = middle - 1; column <= middle; column++)
+        for (int k = 0; k < D && t->ground.depth[k] <= 30; k++)
+            top = ZT_MAX(top, height(t, column, k) - 0.12f * t->ground.depth[k]);
+    return top;
+}
+
+// What grows on every sample, knowing how the ground slopes and where the camera and the light are.
+static void textures(const zt_dit *t, const zt_ground_camera *c, float cosine, float sine)
+{
+    const zt_ground_config *const g = &t->c->ground;
+    const zt_ground_reader *const r = &t->ground;
+    const int W = columns(t->c);
+    const float step = FIELD / (float)r->sight.w;
+    float *to = r->surface_in;
+    for (int i = 0; i < W; i++) {
+        for (int k = 0; k < D; k++) {
+            const float h = height(t, i, k), over = h - c->y;
+            r->above[i * D + k] = over / r->depth[k];
+            memcpy(to, r->sight.noise + (i * D + k) * ZT_GROUND_NOISES, sizeof(float) * ZT_GROUND_NOISES);
+            to += ZT_GROUND_NOISES;
+            memcpy(to, r->feeling, sizeof(float) * (size_t)g->code);
+            to += g->code;
+            *to++ = over / TALL;
+            *to++ = k + 1 < D ? (height(t, i, k + 1) - h) / (r->depth[k + 1] - r->depth[k]) : 0;
+            *to++ = i + 1 < W ? (height(t, i + 1, k) - h) / (step * r->depth[k]) : 0;
+            *to++ = r->log_depth[k];
+            *to++ = cosine;
+            *to++ = sine;
+        }
+    }
+    linear(t, r->inner, r->surface_in, W * D, &r->surface[0], ZT_ACT_SILU);
+    linear(t, r->texture, r->inner, W * D, &r->surface[1], ZT_ACT_NONE);
+}
+
+// What a ray of that slope meets in its column: mean texture, mean log depth, share that meets nothing.
+static void march(const zt_dit *t, int column, float slope, float *mean, float *far, float *left)
+{
+    const zt_ground_reader *const r = &t->ground;
+    const int F = t->c->ground.features;
+    const double steep = zt_exact_exp((double)r->sharp[0]) * (double)r->sight.w / (double)FIELD;
+    double free = 1;
+    memset(mean, 0, sizeof(float) * (size_t)F);
+    *far = 0;
+    for (int k = 0; k < D; k++) {
+        const double x = steep * (double)(r->above[column * D + k] - slope);
+        if (x < -20)
+            continue;
+        const double hit = 1 / (1 + zt_exact_exp(-x));
+        const float weight = (float)(hit * free);
+        free *= 1 - hit;
+        *far += weight * r->log_depth[k];
+        const float *const texture = r->texture + (column * D + k) * F;
+        for (int i = 0; i < F; i++)
+            mean[i] += weight * texture[i];
+        if (free < 1e-6)
+            break;
+    }
+    *left = (float)free;
+}
+
+void zt_dit_ground(zt_dit *t, const zt_ground *ground, zt_ground_camera *camera, bool climb, const float *prompt,
+                   float *out)
+{
+    const zt_ground_config *const g = &t->c->ground;
+    const zt_ground_reader *const r = &t->ground;
+    const int F = g->features, hidden = g->hidden, C = t->c->rope_columns, rays = r->sight.h * r->sight.w;
+    double sine, cosine;
+    zt_ground_sight sight = r->sight;
+    zt_ground_look(ground, camera, &sight);
+    zt_exact_sincos(camera->yaw - camera->sun, &sine, &cosine);
+    linear(t, r->prompt, prompt, 1, &r->code, ZT_ACT_NONE);
+    linear(t, r->feeling, prompt, 1, &r->mood, ZT_ACT_NONE);
+    heights(t);
+    if (climb)
+        zt_ground_climb(camera, ahead(t));
+    textures(t, camera, (float)cosine, (float)sine);
+
+    float *to = r->met;
+    for (int i = 0; i < rays; i++, to += g->code) {
+        const float *const ray = r->sight.ray + 4 * i;
+        float *const mean = to;
+        to += F;
+        march(t, r->sight.column[i], ray[0], mean, &to[0], &to[1]);
+        memcpy(to + 2, ray, 4 * sizeof(float));
+        to[6] = sqrtf(ZT_MAX(ray[0], 0));
+        to += MORE_OF_RAY;
+        memcpy(to, r->feeling, sizeof(float) * (size_t)g->code);
+    }
+    linear(t, r->inner, r->met, rays, &r->look[0], ZT_ACT_SILU);
+    linear(t, r->deep, r->inner, rays, &r->look[1], ZT_ACT_SILU);
+    for (int i = 0; i < rays; i++) {
+        const int y = i / (2 * C), x = i % (2 * C);
+        memcpy(r->four + ((y / 2 * C + x / 2) * 4 + y % 2 * 2 + x % 2) * hidden, r->deep + i * hidden, sizeof(float) * (size_t)hidden);
+    }
+    linear(t, out, r->four, rays / 4, &r->token, ZT_ACT_NONE);
+}

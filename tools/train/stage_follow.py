@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage "follow": the model runs on its own frames along clips whose ground it sees, for as long as the clips last.
+
+Because the ground tells what comes into view, the clip's true next frame can be asked for whatever the stream has made of the ones
+before: nothing has to be guessed, so nothing dissolves and nothing grows. Others of a batch's frames follow true ones, spoilt ones, true ones with the
+errors of streams in progress, or nothing at all (first frames). Over the last part a critic asks for the sharpness that squared errors cost.
+"""
+import math
+
+import torch
+
+import data
+import world
+from critic import NUDGED, Critic, critic_loss, push
+from dit import compile_pieces, sigmas
+from optim import Optimiser, average
+from stage_latents import encoder_of, follow_stores
+from stage_pool import Pool
+from stage_stream import spoilt
+from stage_video import SHIFT, Trainer, unseen_clips
+
+STREAMS = 48                                # along clips
+LED, TRUE, SPOILT, POOLED, FIRST = 8, 2, 1, 3, 2       # frames of a step
+LOST = 1.5                                  # mean squared error from which a stream begins anew
+BEGIN = 0.35                                # of the streams begin with nothing, the others with true frames
+CRITIC_FROM, RAMP = 0.5, 0.1                # progress from which the critic learns; over which its gradient comes to full strength
+ASK, TRUST = 0.35, 0.3                      # size of the critic's gradient against the squared error's; errors beyond weigh less
+RATE, CRITIC_RATE, WARM = 0.5, 3e-4, 60
+WARP = 0.5                                  # weight of the moved last frame's own squared error
+GATHER = 2                                  # batches of an update
+NONE = float("nan")
+
+
+class Streams:
+    """Streams along clips: the clip of each, where it is in it, and its own last two frames."""
+
+    def __init__(self, store, rng):
+        self.store, self.rng = store, rng
+        self.clip, self.at, self.past = [0] * STREAMS, [store.frames] * STREAMS, [None] * STREAMS
+
+    def begin(self, i):
+        pick = lambda n: int(torch.randint(n, (1,), generator=self.rng))
+        self.clip[i], self.at[i] = pick(self.store.done), 2 + pick(self.store.frames // 2)
+        self.past[i] = self.store.true(self.clip[i], self.at[i] - 2, 2)
+        if torch.rand((), generator=self.rng) < BEGIN:
+            self.past[i] = torch.full_like(self.past[i], NONE)
+
+    def take(self, n):
+        pick = torch.randperm(STREAMS, generator=self.rng)[:n].tolist()
+        for i in pick:
+            if self.at[i] >= self.store.frames:
+                self.begin(i)
+        clip, at = ([u[i] for i in pick] for u in (self.clip, self.at))
+        return pick, torch.stack([self.past[i] for i in pick]), self.store.frame(clip, at)
+
+    def give(self, pick, made, wrong):
+        for i, x, e in zip(pick, made, wrong.tolist()):
+            self.past[i] = torch.stack([self.past[i][1], x])
+            self.at[i] = self.at[i] + 1 if e < LOST else self.store.frames
+
+
+def make(model, past, frame, rng):
+    """The frame after past [N, 2, ...] in one or two steps; the last one has a gradient."""
+    n = len(past)
+    prev = torch.stack([past[:, 1], past[:, 0]], 1)[:, None, None]
+    x = torch.randn(past[:, 0].shape, generator=rng)
+    s = sigmas(1 + int(torch.rand((), generator=rng) < 0.6), SHIFT)
+    with torch.autocast("cpu", torch.bfloat16):
+        ground = model.see(frame.sight, frame.ids)
+
+    def velocity(x, a, b):
+        at = lambda u: torch.full((n, 1, 1), u)
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(x[:, None, None], at(a), at(b), prev, frame.control[:, None], frame.ids[:, None], 1, ground=ground)[:, 0, 0].float()
+
+    for a, b in zip(s[:-2], s[1:-1]):
+        with torch.no_grad():
+            x = x + (b - a) * velocity(x, a, b)
+    return x - s[-2] * velocity(x, s[-2], 0.0)
+
+
+class Batch:
+    """A step's frames: along clips, after true ones, after spoilt ones, after true ones with errors, and first ones."""
+
+    def __init__(self, streams, pool, stores, rng):
+        self.led, past, led = streams.take(LED)
+        n = TRUE + SPOILT + POOLED + FIRST
+        store = stores[int(torch.randint(len(stores), (1,), generator=rng))]
+        clip = torch.randint(store.done, (n,), generator=rng).tolist()
+        at = (2 + torch.randint(store.frames - 2, (n,), generator=rng)).tolist()
+        z = torch.stack([store.true(c, a - 2, 2) for c, a in zip(clip, at)])
+        z[TRUE:TRUE + SPOILT] = spoilt(z[TRUE:TRUE + SPOILT], rng)
+        self.errors, error = pool.take(POOLED, rng)
+        z[TRUE + SPOILT:n - FIRST] += error
+        z[n - FIRST:] = NONE
+        self.past = torch.cat([past, z])
+        self.frame = data.joined(led, store.frame(clip, at))
+        self.frame.ids = data.drop_tokens(self.frame.ids[:, None], rng)[:, 0]
+        self.target = self.frame.latents
+
+    def triples(self, x):
+        """What the critic sees of frames x [N, ...]."""
+        past = torch.where(torch.isnan(self.past), self.target[:, None], self.past)
+        return torch.cat([past, x[:, None]], 1), self.frame.control, self.frame.ids
+
+
+class Judge:
+    """The critic with its optimiser."""
+
+    def __init__(self, saved):
+        self.critic, self.steps, self.batches = Critic(), 0, 0
+        self.opt = torch.optim.Adam(self.critic.parameters(), CRITIC_RATE, betas=(0.5, 0.99))
+        if saved:
+            self.critic.load_state_dict(saved["critic"])
+            self.opt.load_state_dict(saved["opt"])
+            self.steps, self.batches = saved["steps"], saved["batches"]
+
+    def state(self):
+        return {"critic": self.critic.state_dict(), "opt": self.opt.state_dict(), "steps": self.steps, "batches": self.batches}
+
+    def learn(self, real, made):
+        loss, apart = critic_loss(self.critic, real, made, self.steps % NUDGED == 0)
+        self.opt.step()
+        self.opt.zero_grad(set_to_none=True)
+        self.steps += 1
+        return loss, apart
+
+    def gradient(self, batch, x, strength):
+        """Of the whole batch's loss with respect to its frames x."""
+        error = x - batch.target
+        size = error.pow(2).mean((1, 2, 3), keepdim=True)
+        g = 2 * error / x[0].numel() * TRUST / (TRUST + size)
+        if strength:
+            asked = push(self.critic, *batch.triples(x))
+            asked = asked / (asked.pow(2).mean((1, 2, 3), keepdim=True).sqrt() + 1e-12)
+            g += ASK * strength * g.pow(2).mean().sqrt() * asked
+        return g / len(x)
+
+
+def learn(trainer, judge, batch, stores, scale, strength):
+    rng, model, n = trainer.rng, trainer.model, len(batch.past)
+    x = make(model, batch.past, batch.frame, rng)
+    old = ~torch.isnan(batch.past[:, 1, 0, 0, 0])
+    moved = (model.moved.flatten(0, 2) - batch.target).pow(2).mean((1, 2, 3))[old]
+    warp = WARP * (moved * TRUST / (TRUST + moved.detach())).sum() / n
+    torch.autograd.backward([x, warp], [judge.gradient(batch, x.detach(), strength), None])
+    x = x.detach()
+    seen = [0.0] * 3
+    if trainer.judged:
+        store = stores[0]
+        clip = torch.randint(store.done, (n,), generator=rng).tolist()
+        at = (2 + torch.randint(store.frames - 2, (n,), generator=rng)).tolist()
+        real = torch.stack([store.true(c, a - 2, 3) for c, a in zip(clip, at)])
+        loss, apart = judge.learn((real, *store.words(clip, at)), batch.triples(x))
+        seen = [loss, *apart]
+    judge.batches += 1
+    if judge.batches % GATHER == 0:
+        trainer.update(scale)
+        average(trainer.slow, trainer.model, judge.batches // GATHER, 0.998)
+    wrong = (x - batch.target).pow(2).mean((1, 2, 3))
+    a, b, c = LED, LED + TRUE, LED + TRUE + SPOILT
+    return x, wrong, [*seen, moved.mean().item(), *(u.mean().item() for u in (wrong[:a], wrong[a:b], wrong[b:c], wrong[c:c + POOLED], wrong[-FIRST:]))]
+
+
+NAMES = ("critic", "picture", "motion", "moved", "led", "true", "spoilt", "pooled", "first")
+
+
+def show(run, trainer, streams, batch, x, decoder):
+    """Pictures: what streams along clips have made, and below each the clip's own frame; then first frames."""
+    import numpy as np
+    from ae import to_bytes
+    some = [i for i in range(STREAMS) if streams.past[i] is not None and not torch.isnan(streams.past[i]).any() and streams.at[i] < streams.store.frames][:8]
+    own = torch.stack([streams.past[i][1] for i in some])
+    true = torch.cat([streams.store.true(streams.clip[i], streams.at[i] - 1, 1) for i in some])
+    both = torch.cat([own, true, x[-FIRST:], batch.target[-FIRST:]])
+    with torch.no_grad():
+        rgb = to_bytes(decoder(both.contiguous(memory_format=torch.channels_last), len(both))).numpy()
+    k = len(some) // 4 * 4
+    rows = [u for j in range(0, k, 4) for u in (rgb[j:j + 4], rgb[len(some) + j:len(some) + j + 4])] + [rgb[-2 * FIRST:]]
+    world.write_png(run.path(f"follow-{judge_name(trainer)}.png"), np.concatenate([np.concatenate(list(r), 1) for r in rows if len(r) == 4], 0))
+
+
+def judge_name(trainer):
+    return f"{trainer.step:05d}"
+
+
+def keep(run, trainer, judge):
+    run.save(critic=judge.state(), slow=trainer.slow.state_dict())
+    trainer.keep()
+
+
+def train(run):
+    from ae import Decoder
+    import copy
+    compile_pieces()
+    trainer, encoder = Trainer(run), encoder_of(run)
+    decoder = Decoder()
+    decoder.load_state_dict(run.load("ae")["decoder"])
+    long, *stores = follow_stores(run)
+    trainer.slow = copy.deepcopy(trainer.model).eval().requires_grad_(False)
+    begun = run.state["spent"].get("follow", 0) > 1
+    if begun:
+        trainer.slow.load_state_dict(run.load("slow"))
+    else:
+        trainer.opt = Optimiser(trainer.model)
+    judge, pool, streams = Judge(run.load("critic") if begun else None), Pool((16, 18, 32)), Streams(long, trainer.rng)
+    for p in (*trainer.model.ground.shape.parameters(), *trainer.model.ground.code.parameters()):
+        p.requires_grad_(False)                                                            # heights are known well by now (stage "ground")
+    run.tick()
+    mean = None
+    while not run.out_of_time():
+        progress = run.tick()
+        if progress >= 1:
+            keep(run, trainer, judge)
+            run.finish()
+            return
+        trainer.judged = progress > CRITIC_FROM
+        strength = min(max(0.0, progress - CRITIC_FROM - RAMP / 2) / RAMP, 1.0)
+        batch = Batch(streams, pool, stores, trainer.rng)
+        scale = RATE * min(1, judge.batches / (GATHER * WARM) + 0.02, (1 - progress) / 0.3) + 0.002
+        x, wrong, now = learn(trainer, judge, batch, stores, scale, strength)
+        pool.give(batch.errors, (x - batch.target)[-FIRST - POOLED:-FIRST])
+        streams.give(batch.led, x[:LED], wrong[:LED])
+        mean = now if mean is None else [0.95 * a + 0.05 * b for a, b in zip(mean, now)]
+        if judge.batches % 25 == 0:
+            run.log(step=judge.batches, **dict(zip(NAMES, mean)), progress=progress)
+        if judge.batches % 200 == 0:
+            keep(run, trainer, judge)
+            show(run, trainer, streams, batch, x, decoder)
+    keep(run, trainer, judge)
