@@ -325,8 +325,8 @@ static void seeds_decide_the_frames(void **state)
 
 static void a_smaller_window_equals_a_model_of_that_window(void **state)
 {
-    char *const narrow = small_model(make_model, "--quant int8 --window 4");
-    char *const sink = small_model(make_model, "--quant int8 --window 8 --sink 2");
+    char *const narrow = small_model(make_model, "--quant int8 --window 4 --ground 1");
+    char *const sink = small_model(make_model, "--quant int8 --window 8 --sink 2 --ground 1");
     zt_device *d = open_device(NULL, 1);
     zt_model *wide = open_model(d, int8_model, ZT_PRECISION_DEFAULT), *m = open_model(d, narrow, ZT_PRECISION_DEFAULT);
     zt_model *pinned = open_model(d, sink, ZT_PRECISION_DEFAULT);
@@ -519,7 +519,7 @@ static void a_model_says_what_it_is(void **state)
 int main(int argc, char **argv)
 {
     make_model = argc > 1 ? argv[1] : "make_model";
-    int8_model = small_model(make_model, "--quant int8");
+    int8_model = small_model(make_model, "--quant int8 --ground 1");
     renoise_model = small_model(make_model, "--quant f32 --sampler renoise --ffn 96 --seed 2");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_passes_equal_separate_ones),

@@ -17,14 +17,16 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "diffusion/ground.h"
 #include "diffusion/noise.h"
 #include "diffusion/quantize.h"
 #include "diffusion/weights.h"
 
 enum { CHANNELS = 16, PREVIOUS = 2, CONTROLS = 4, TEXT = 128, TOKENS = 16, FREQ = 256 };
+enum { CODE = 11, SHAPE = 24, HIDDEN = 20, FEATURES = 18 };     // of what sees the ground
 
 struct shape {
-    int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache;
+    int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache, ground;
     unsigned long long seed;
     enum zt_type type;          // of the matrices: ZT_F32, ZT_BF16, ZT_I8
     const char *sampler, *kv, *words, *blocks, *out;
@@ -214,6 +216,23 @@ static int in_dim(const struct shape *s)
     return (1 + previous(s)) * CHANNELS + previous(s);
 }
 
+// Of the network that sees the ground's noise (diffusion/dit_ground.c).
+static void ground(struct list *l, int64_t d)
+{
+    const int64_t seen = ZT_GROUND_NOISES, more = 6, more_of_ray = 7;
+    linear(l, ZT_F32, CODE, d, "ground.code", "");
+    linear(l, ZT_F32, CODE, d, "ground.mood", "");
+    linear(l, ZT_F32, SHAPE, seen + CODE, "ground.shape", ".0");
+    linear(l, ZT_F32, SHAPE, SHAPE, "ground.shape", ".2");
+    linear(l, ZT_F32, 1, SHAPE, "ground.shape", ".4");
+    linear(l, ZT_F32, HIDDEN, seen + CODE + more, "ground.surface", ".0");
+    linear(l, ZT_F32, FEATURES, HIDDEN, "ground.surface", ".2");
+    linear(l, ZT_F32, HIDDEN, FEATURES + more_of_ray + CODE, "ground.look", ".0");
+    linear(l, ZT_F32, HIDDEN, HIDDEN, "ground.look", ".2");
+    linear(l, ZT_F32, d, 4 * HIDDEN, "ground.token", "");
+    add(l, ZT_F32, 1.5, 0, 1, (const int64_t[]){ 1 }, "ground.sharp");
+}
+
 static void transformer(struct list *l, const struct shape *s)
 {
     const int64_t d = s->dim, in = in_dim(s);
@@ -230,6 +249,8 @@ static void transformer(struct list *l, const struct shape *s)
     linear(l, ZT_F32, 4 * CHANNELS, d, "head", ".head");
     for (int i = 0; i < s->layers; i++)
         block(l, s, i);
+    if (s->ground)
+        ground(l, d);
 }
 
 static void conv(struct list *l, int64_t out, int64_t in, const char *name)
@@ -307,6 +328,8 @@ static int write_config(const struct shape *s)
             "  \"kv\": \"%s\", \"sampler\": \"%s\", \"shift\": 3.0, \"step_embed\": true, \"first_frame_steps\": 4, \"steps\": 2,\n"
             "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
             s->chunk, s->window, s->sink, s->recache, s->kv, s->sampler, s->w, s->h);
+    if (s->ground)
+        fprintf(f, "  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n", CODE, SHAPE, HIDDEN, FEATURES);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
@@ -319,7 +342,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N]\n"
                     "       [--quant int8|bf16|f32] [--kv float|int8] [--size WxH] [--window N] [--sink N] [--chunk N]\n"
-                    "       [--recache N] [--sampler euler|renoise] [--words FILE] [--seed N] OUT\n");
+                    "       [--recache N] [--ground 0|1] [--sampler euler|renoise] [--words FILE] [--seed N] OUT\n");
     return 64;
 }
 
@@ -336,7 +359,8 @@ static bool set_number(struct shape *s, const char *flag, const char *value)
         int        *to;
     } list[] = { { "--dim", &s->dim }, { "--heads", &s->heads }, { "--layers", &s->layers },
                  { "--experts", &s->experts }, { "--inter", &s->inter }, { "--ffn", &s->ffn },
-                 { "--window", &s->window }, { "--sink", &s->sink }, { "--chunk", &s->chunk }, { "--recache", &s->recache } };
+                 { "--window", &s->window }, { "--sink", &s->sink }, { "--chunk", &s->chunk }, { "--recache", &s->recache },
+                 { "--ground", &s->ground } };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         if (strcmp(flag, list[i].flag) == 0) {
             char end;
