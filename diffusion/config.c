@@ -143,11 +143,6 @@ static bool read_patch(reader *r)
     return (n == 3 && p[0] == 1 && p[1] == 2 && p[2] == 2) || refuse(r, "patch_size", "is not [1, 2, 2]");
 }
 
-static bool read_openings(reader *r)
-{
-    return read_list(r, "openings", 1, 1 << 16, r->c->opening, ZT_MAX_GROUPS, &r->c->n_openings);
-}
-
 static bool read_ground(reader *r)
 {
     zt_ground_config *const g = &r->c->ground;
@@ -333,6 +328,8 @@ static bool read_text(reader *r)
             ok = t->n ? refuse(r, key, "is there twice") : read_words(r, t);
         else if (strcmp(key, "groups") == 0)
             ok = t->n_groups ? refuse(r, key, "is there twice") : read_groups(r, t);
+        else if (strcmp(key, "usual") == 0)
+            ok = read_list(r, key, 1, ZT_MAX_TOKENS - 1, t->usual, ZT_MAX_GROUPS, &t->n_usual);
         else
             ok = zt_json_skip(&r->j);
         if (!ok)
@@ -375,8 +372,6 @@ static bool read_other(reader *r, const char *key, bool *known)
     }
     if (strcmp(key, "previous_shifts") == 0)
         return zt_json_bool(&r->j, &c->previous_shifts);
-    if (strcmp(key, "openings") == 0)
-        return read_openings(r);
     if (strcmp(key, "trained_windows") == 0 || strcmp(key, "trained_top_k") == 0)
         return read_trained(r, key);
     if (strcmp(key, "position_embedding") == 0)
@@ -466,19 +461,14 @@ static bool check_experts(reader *r)
     return true;
 }
 
-static bool check_openings(reader *r)
+static bool check_usual(reader *r)
 {
-    const zt_config *const c = r->c;
-    if (c->n_openings && (!c->previous || c->n_openings != c->text.n_groups || !c->w || !c->h))
-        return refuse(r, "openings", "needs previous_frames, width, height and one token per group");
-    int64_t count = 1;
-    for (int i = 0; i < c->n_openings; i++) {
-        if (c->opening[i] < c->text.group[i].first || c->opening[i] > c->text.group[i].last)
-            return refuse(r, "openings", "holds a token that is not of its group");
-        count *= c->text.group[i].last - c->text.group[i].first + 1;
-        if (count > 4096)
-            return refuse(r, "openings", "are too many");
-    }
+    const zt_text_config *const t = &r->c->text;
+    if (t->n_usual && t->n_usual != t->n_groups)
+        return refuse(r, "usual", "does not hold one token per group");
+    for (int i = 0; i < t->n_usual; i++)
+        if (t->usual[i] < t->group[i].first || t->usual[i] > t->group[i].last)
+            return refuse(r, "usual", "holds a token that is not of its group");
     return true;
 }
 
@@ -521,7 +511,7 @@ static bool check(reader *r)
         return refuse(r, "freq_dim", "is odd");
     if (c->previous_shifts && !c->previous)
         return refuse(r, "previous_shifts", "needs previous_frames");
-    if (!check_openings(r))
+    if (!check_usual(r))
         return false;
     if (c->position_embedding && !c->rope_rows)
         return refuse(r, "position_embedding", "needs rope_grid");

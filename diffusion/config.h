@@ -41,14 +41,15 @@ typedef struct zt_text_config {
     zt_word  *word;
     int       n_groups;
     zt_group  group[ZT_MAX_GROUPS];
+    int       n_usual, usual[ZT_MAX_GROUPS];    // per group, the token that a prompt without one gets; 0: none
 } zt_text_config;
 
-// Absent numbers are 0 unless a default is given in parentheses.
 // Widths of the network that reads the ground's noise (diffusion/ground.h).
 typedef struct zt_ground_config {
     int code, shape, hidden, features;
 } zt_ground_config;
 
+// Absent numbers are 0 unless a default is given in parentheses.
 typedef struct zt_config {
     char  name[128];
     int   dim, heads, layers, in_dim, out_dim;
@@ -83,7 +84,6 @@ typedef struct zt_config {
     int   first_frame_steps, steps;     // (4)
     int   w, h, fps;
     int   rope_rows, rope_columns;      // 0: positions are not scaled
-    int   n_openings, opening[ZT_MAX_GROUPS];   // per group of the text's, the token taken when a prompt names none; 0: no openings
     char  decoder[16];          // type; "": found by its file
     int   stages, stage[ZT_MAX_STAGES]; // its channels
     char  weights[256];         // file name; "" when not given

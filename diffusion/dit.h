@@ -35,13 +35,13 @@ typedef struct zt_mlp {
 
 // Sees the ground's noise.
 typedef struct zt_ground_reader {
-    zt_matrix code, mood, shape[3], surface[2], look[2], token;
+    zt_matrix code, mood, shape[3], surface[3], look[2], token;
     const float *sharp;                             // logarithm of how sharply a ray ends, in rays
     float  depth[ZT_GROUND_DEPTHS], log_depth[ZT_GROUND_DEPTHS];
     void  *memory;                                  // of all that follows
     zt_ground_sight sight;
     float *prompt, *feeling;                        // the prompt's code and mood
-    float *near, *deep_shape, *height, *above, *surface_in, *texture;     // per sample
+    float *near, *deep_shape, *height, *above, *surface_in, *deep_surface, *texture;     // per sample
     float *inner, *met, *deep, *four;               // per ray (inner: or sample)
 } zt_ground_reader;
 

@@ -15,7 +15,7 @@
 #define FIELD      1.4f         // slopes from the left edge to the right one
 #define LOG_MIDDLE 3.0f         // taken from the logarithm of a depth
 
-enum { D = ZT_GROUND_DEPTHS, MORE = 6, MORE_OF_RAY = 7 };
+enum { D = ZT_GROUND_DEPTHS, MORE = 7, MORE_OF_RAY = 7 };
 
 static int columns(const zt_config *c)
 {
@@ -36,7 +36,7 @@ static int reserve(zt_dit *t)
         { &r->prompt, code }, { &r->feeling, code }, { &r->near, samples * (ZT_GROUND_NOISES + code) }, { &r->inner, ZT_MAX(samples, rays) * ZT_MAX(hidden, (size_t)g->shape) },
         { &r->deep_shape, samples * (size_t)g->shape },
         { &r->height, samples }, { &r->above, samples }, { &r->surface_in, samples * (ZT_GROUND_NOISES + code + MORE) },
-        { &r->texture, samples * F }, { &r->met, rays * (F + MORE_OF_RAY + code) }, { &r->deep, rays * hidden },
+        { &r->deep_surface, samples * hidden }, { &r->texture, samples * F }, { &r->met, rays * (F + MORE_OF_RAY + code) }, { &r->deep, rays * hidden },
         { &r->four, rays * hidden },
     };
     size_t all = 0;
@@ -73,7 +73,8 @@ int zt_dit_ground_load(zt_dit *t, zt_loader *l)
         { &r->shape[1], "ground.shape.2", g->shape, g->shape },
         { &r->shape[2], "ground.shape.4", 1, g->shape },
         { &r->surface[0], "ground.surface.0", g->hidden, ZT_GROUND_NOISES + g->code + MORE },
-        { &r->surface[1], "ground.surface.2", g->features, g->hidden },
+        { &r->surface[1], "ground.surface.2", g->hidden, g->hidden },
+        { &r->surface[2], "ground.surface.4", g->features, g->hidden },
         { &r->look[0], "ground.look.0", g->hidden, g->features + MORE_OF_RAY + g->code },
         { &r->look[1], "ground.look.2", g->hidden, g->hidden },
         { &r->token, "ground.token", t->c->dim, 4 * g->hidden },
@@ -139,16 +140,17 @@ static void textures(const zt_dit *t, const zt_ground_camera *c, float cosine, f
             to += ZT_GROUND_NOISES;
             memcpy(to, r->feeling, sizeof(float) * (size_t)g->code);
             to += g->code;
-            *to++ = over / TALL;
-            *to++ = k + 1 < D ? (height(t, i, k + 1) - h) / (r->depth[k + 1] - r->depth[k]) : 0;
-            *to++ = i + 1 < W ? (height(t, i + 1, k) - h) / (step * r->depth[k]) : 0;
-            *to++ = r->log_depth[k];
-            *to++ = cosine;
-            *to++ = sine;
+            const float across = i + 1 < W ? (height(t, i + 1, k) - h) / (step * r->depth[k]) : 0;
+            const float along = k + 1 < D ? (height(t, i, k + 1) - h) / (r->depth[k + 1] - r->depth[k]) : 0;
+            const float forward = along - ((float)(i - W / 2) + 0.5f) * step * across;
+            const float more[MORE] = { over / TALL, forward, across, forward * cosine - across * sine, r->log_depth[k], cosine, sine };
+            memcpy(to, more, sizeof(more));
+            to += MORE;
         }
     }
     linear(t, r->inner, r->surface_in, W * D, &r->surface[0], ZT_ACT_SILU);
-    linear(t, r->texture, r->inner, W * D, &r->surface[1], ZT_ACT_NONE);
+    linear(t, r->deep_surface, r->inner, W * D, &r->surface[1], ZT_ACT_SILU);
+    linear(t, r->texture, r->deep_surface, W * D, &r->surface[2], ZT_ACT_NONE);
 }
 
 // What a ray of that slope meets in its column: mean texture, mean log depth, share that meets nothing.

@@ -23,7 +23,6 @@ struct zt_model {
     zt_dit        dit;
     zt_text_encoder text;
     zt_decoder    decoder;
-    const float  *openings;             // [product of the groups' sizes][C][h][w]; NULL: none
     float        *text_rows;            // [max_text + 1][text_dim]
     int           max_text, padded_text;    // rows of a prompt; rows that take part, padding included (0: only its own)
     int           scale;                // pixels of a picture per latent pixel
@@ -65,8 +64,7 @@ struct zt_state {
     int             window, top_k;
 
     struct zt_begun now, before;
-    float          *image;              // [C][lh][lw]: the first latent is it; NULL: it is made
-    const float    *opening;            // stands for the frames before the first one; NULL: they are missing
+    float          *image;              // [C][lh][lw]: the first latent and those before are it; NULL: it is made
     zt_ground       ground;             // with the ground's noise only
     zt_ground_camera camera;            // of the latest frame
     bool            placed;             // the next frame is seen from `camera` as it is

@@ -134,15 +134,6 @@ static int check_device(const zt_device *d)
     return 0;
 }
 
-static int load_openings(zt_model *m, zt_loader *l)
-{
-    const zt_config *const c = &m->c;
-    int64_t n = 1;
-    for (int i = 0; i < c->n_openings; i++)
-        n *= c->text.group[i].last - c->text.group[i].first + 1;
-    return zt_load_floats(l, &m->openings, "openings", 4, (const int64_t[]){ n, c->out_dim, c->h / 8, c->w / 8 });
-}
-
 static int choose_kv(zt_model *m, enum zt_kv_choice kv, enum zt_precision precision)
 {
     const int D = m->c.dim / m->c.heads;
@@ -164,8 +155,6 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
     l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
     l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : precision == ZT_PRECISION_INT4 ? ZT_I4 : l.other;
     int err = zt_dit_load(&m->dit, m->d, c, &l, m->info.kv, l.other);
-    if (!err && c->n_openings)
-        err = load_openings(m, &l);
     if (!err)
         err = zt_text_open(&m->text, &(zt_text_source){ m->d, c, &l, NULL, folder });
     if (!err && m->text.kind && m->text.width != m->dit.text_dim) {

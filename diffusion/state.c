@@ -235,23 +235,6 @@ void zt_state_top_k(zt_state *s, int k)
     s->top_k = k > 0 && k < s->m->c.top_k ? k : 0;
 }
 
-// The opening of the next frame's prompt: in each group the first token named, else the usual one.
-static const float *opening_of(const zt_state *s)
-{
-    const zt_config *const c = &s->m->c;
-    if (!s->m->openings || s->w != c->w || s->h != c->h)
-        return NULL;
-    int64_t at = 0;
-    for (int g = 0; g < c->n_openings; g++) {
-        const zt_group *const group = &c->text.group[g];
-        int token = c->opening[g];
-        for (int i = s->n_prompt - 1; i >= 0; i--)
-            token = s->prompt[i] >= group->first && s->prompt[i] <= group->last ? s->prompt[i] : token;
-        at = at * (group->last - group->first + 1) + token - group->first;
-    }
-    return s->m->openings + at * c->out_dim * s->lh * s->lw;
-}
-
 int zt_state_image(zt_state *s, const float *rgb)
 {
     const zt_model *const m = s->m;
@@ -294,8 +277,6 @@ uint64_t zt_state_begin(zt_state *s)
     s->now.text = zt_state_text_for(s, s->now.text);
     s->step = 0;
     s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
-    if (s->now.number == 0)
-        s->opening = s->image ? s->image : opening_of(s);
     if (c->ground.hidden)
         look_at_ground(s);
     zt_noise_fill(s->x, used_floats(s), s->seed, (uint64_t)s->now.number, 0);
@@ -317,8 +298,8 @@ static void look_back(const zt_state *s, zt_frame_in *in, int64_t number)
 {
     for (int p = 0; p < s->m->c.previous; p++) {
         const int64_t frame = number - 1 - p;
-        in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->opening ? s->opening : s->blank;
-        in->mask[p] = frame >= 0 || s->opening ? s->blank : s->ones;
+        in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->image ? s->image : s->blank;
+        in->mask[p] = frame >= 0 || s->image ? s->blank : s->ones;
     }
 }
 

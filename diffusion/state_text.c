@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "diffusion/internal.h"
+#include "diffusion/text_words.h"
 
 int zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes)
 {
@@ -18,6 +19,7 @@ int zt_state_prompt(zt_state *s, const char *text, char *ignored, size_t bytes)
     const int n = t->kind->parse(t, text ? text : "", s->prompt, ignored, bytes);
     // the default prompt's own unknown words are nobody's business
     s->n_prompt = n > t->least ? n : t->kind->parse(t, t->default_prompt, s->prompt, NULL, 0);
+    s->n_prompt = zt_words_complete(&s->m->c.text, s->prompt, s->n_prompt);
     return ZT_MAX(n - t->least, 0);
 }
 

@@ -102,6 +102,18 @@ int zt_words_parse(const zt_text_config *c, const char *text, int *id, char *ign
     return n;
 }
 
+int zt_words_complete(const zt_text_config *c, int *id, int n)
+{
+    for (int g = 0; g < c->n_usual && n < c->max_tokens; g++) {
+        int i = 0;
+        while (i < n && (id[i] < c->group[g].first || id[i] > c->group[g].last))
+            i++;
+        if (i == n)
+            id[n++] = c->usual[g];
+    }
+    return n;
+}
+
 void zt_words_rows(const zt_words *w, zt_device *d, const int *id, int n, float *rows, float *mean, float *mixed)
 {
     const int width = w->c->text_dim;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The keys previous_shifts, residual, warp, position_embedding and openings against doc/formats.md written out in double.
+// The keys previous_shifts, residual, warp and position_embedding against doc/formats.md written out in double.
 //
 // The blocks of a random model are made to add nothing, so that a frame is its patches, the places, one norm and the
 // head: what the keys change, and little else.
@@ -17,12 +17,12 @@
 #include "diffusion/weights.h"
 #include "tests/small_model.h"
 
-enum { C = 16, DIM = 64, R = 9, COLUMNS = 16, W = 96, H = 64, MOST = C * (W / 8) * (H / 8), OPENINGS = 8 * 4 * 3 };
+enum { C = 16, DIM = 64, R = 9, COLUMNS = 16, W = 96, H = 64, MOST = C * (W / 8) * (H / 8) };
 
 static const char *make_model;
 
 typedef struct keys {
-    bool shifts, residual, position, openings, warp;
+    bool shifts, residual, position, warp;
 } keys;
 
 // ---- the model
@@ -78,7 +78,7 @@ static void rewrite_weights(const char *path, const keys *k)
     assert_int_equal(zt_weights_open(&file, path), 0);
     for (int i = 0; i < zt_weights_count(file); i++) {
         const zt_weight *const w = zt_weights_at(file, i);
-        assert_true(t.n < (int)ZT_LEN(t.w) - 6);
+        assert_true(t.n < (int)ZT_LEN(t.w) - 5);
         if (silenced(w->name))
             add_tensor(&t, w->name, w->rank, w->shape, 0, 0);
         else if (strcmp(w->name, "patch_embedding.weight") != 0 && !starts(w->name, "head.head."))
@@ -88,11 +88,10 @@ static void rewrite_weights(const char *path, const keys *k)
     add_tensor(&t, "position_embedding.weight", 2, (const int64_t[]){ R * COLUMNS, DIM }, 2, 1);
     add_tensor(&t, "head.head.weight", 2, (const int64_t[]){ 4 * out_channels(k), DIM }, 4, 0.1);
     add_tensor(&t, "head.head.bias", 1, (const int64_t[]){ 4 * out_channels(k) }, 5, 0.1);
-    add_tensor(&t, "openings", 4, (const int64_t[]){ OPENINGS, C, H / 8, W / 8 }, 3, 1);
     assert_int_equal(zt_weights_write(path, t.w, t.n), 0);
     zt_weights_close(&file);
     for (int i = 0; i < t.n; i++)
-        if (silenced(t.w[i].name) || i >= t.n - 5)
+        if (silenced(t.w[i].name) || i >= t.n - 4)
             free((void *)t.w[i].data);
 }
 
@@ -109,8 +108,8 @@ static void rewrite_config(const char *path, const keys *k)
     f = fopen(path, "w");
     assert_non_null(f);
     fprintf(f, "%.*s", (int)(in_dim - text), text);
-    fprintf(f, "%s%s%s%s%s", k->warp ? "\"warp\": true, " : "", k->shifts ? "\"previous_shifts\": true, " : "", k->residual ? "\"residual\": true, " : "",
-            k->position ? "\"position_embedding\": true, " : "", k->openings ? "\"openings\": [3, 10, 13], " : "");
+    fprintf(f, "%s%s%s%s", k->warp ? "\"warp\": true, " : "", k->shifts ? "\"previous_shifts\": true, " : "", k->residual ? "\"residual\": true, " : "",
+            k->position ? "\"position_embedding\": true, " : "");
     fprintf(f, "\"in_dim\": %d%s", in_channels(k), in_dim + strlen("\"in_dim\": 50"));
     assert_int_equal(fclose(f), 0);
 }
@@ -120,7 +119,7 @@ static void rewrite_config(const char *path, const keys *k)
 typedef struct reference {
     keys   k;
     int    h, w;                // of the latent
-    float *patch, *patch_bias, *place, *openings, *e, *modulation, *head, *head_bias;
+    float *patch, *patch_bias, *place, *e, *modulation, *head, *head_bias;
     double before[2][MOST];     // x0 of k-1 and k-2
     bool   missing[2];
     double x[MOST], x0[MOST];
@@ -143,7 +142,6 @@ static void reference_load(reference *r, const char *path)
     r->patch = copy_of(file, "patch_embedding.weight");
     r->patch_bias = copy_of(file, "patch_embedding.bias");
     r->place = copy_of(file, "position_embedding.weight");
-    r->openings = copy_of(file, "openings");
     r->e = copy_of(file, "time_embedding.2.bias");
     r->modulation = copy_of(file, "head.modulation");
     r->head = copy_of(file, "head.head.weight");
@@ -160,7 +158,7 @@ static void reference_load(reference *r, const char *path)
 
 static void reference_finish(reference *r)
 {
-    float *const all[] = { r->patch, r->patch_bias, r->place, r->openings, r->e, r->modulation, r->head, r->head_bias };
+    float *const all[] = { r->patch, r->patch_bias, r->place, r->e, r->modulation, r->head, r->head_bias };
     for (size_t i = 0; i < ZT_LEN(all); i++)
         free(all[i]);
 }
@@ -263,8 +261,7 @@ static void reference_step(reference *r, double sigma, double next)
     memcpy(r->x, moved, sizeof(moved));
 }
 
-// The frame before the first one is `opening`, or missing when that is negative.
-static void reference_begin(reference *r, int frame, uint64_t seed, int opening)
+static void reference_begin(reference *r, int frame, uint64_t seed)
 {
     const int n = C * r->h * r->w;
     float noise[MOST];
@@ -272,9 +269,9 @@ static void reference_begin(reference *r, int frame, uint64_t seed, int opening)
         memcpy(r->before[1], r->before[0], sizeof(r->x0));
     for (int p = 0; p < 2; p++) {
         const bool early = frame - 1 - p < 0;
-        r->missing[p] = early && opening < 0;
+        r->missing[p] = early;
         for (int i = 0; i < n && (early || p == 0); i++)
-            r->before[p][i] = !early ? r->x0[i] : opening < 0 ? 0 : r->openings[opening * n + i];
+            r->before[p][i] = early ? 0 : r->x0[i];
     }
     zt_noise_fill(noise, (size_t)n, seed, (uint64_t)frame, 0);
     for (int i = 0; i < n; i++)
@@ -284,7 +281,7 @@ static void reference_begin(reference *r, int frame, uint64_t seed, int opening)
 // ---- both
 
 // Frames 0 to 3 of two steps; the second begins at sigma 0.03, below the least that residuals are divided by.
-static void compare(zt_model *m, reference *r, const char *prompt, int opening)
+static void compare(zt_model *m, reference *r, const char *prompt)
 {
     static const float t[] = { 1000, 30, 0 };
     zt_state *s = NULL;
@@ -292,7 +289,7 @@ static void compare(zt_model *m, reference *r, const char *prompt, int opening)
     zt_state_prompt(s, prompt, NULL, 0);
     for (int frame = 0; frame < 4; frame++) {
         zt_state_begin(s);
-        reference_begin(r, frame, 5, opening);
+        reference_begin(r, frame, 5);
         for (int i = 0; i < 2; i++) {
             const zt_job job = { s, frame && !i ? ZT_COMMIT_DENOISE : ZT_DENOISE, t[i], t[i + 1] };
             assert_int_equal(zt_model_pass(m, &job, 1, 0, zt_model_get_info(m)->layers), 0);
@@ -326,19 +323,10 @@ static void check_keys(const keys *k, const char *level)
     assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .level = level, .threads = 1 }), 0);
     assert_int_equal(zt_model_open(&m, d, folder, ZT_PRECISION_F32), 0);
 
-    // places 1..8, times 9..12, weathers 13..15; the usual ones are 3, 10 and 13
-    static const struct {
-        const char *prompt;
-        int         opening;
-    } cases[] = {
-        { "volcano at night in fog", (4 * 4 + 2) * 3 + 1 }, { "snow", (2 * 4 + 1) * 3 + 2 },
-        { "night, volcano or desert", (4 * 4 + 2) * 3 },
-    };
     r.w = W / 8, r.h = H / 8;
-    for (size_t i = 0; i < (k->openings ? ZT_LEN(cases) : 1); i++)
-        compare(m, &r, cases[i].prompt, k->openings ? cases[i].opening : -1);
-    r.w = 6, r.h = 4;           // another size: no openings, other places
-    compare(m, &r, NULL, -1);
+    compare(m, &r, "volcano at night in fog");
+    r.w = 6, r.h = 4;           // another size: other places
+    compare(m, &r, NULL);
     reference_finish(&r);
     zt_model_close(&m);
     zt_device_close(&d);
@@ -348,8 +336,8 @@ static void check_keys(const keys *k, const char *level)
 static void keys_do_what_the_page_of_formats_says(void **state)
 {
     static const keys all[] = {
-        { 0 }, { .shifts = true }, { .residual = true }, { .position = true }, { .openings = true },
-        { .residual = true, .warp = true }, { true, true, true, true, true },
+        { 0 }, { .shifts = true }, { .residual = true }, { .position = true },
+        { .residual = true, .warp = true }, { true, true, true, true },
     };
     for (size_t i = 0; i < ZT_LEN(all); i++) {
         check_keys(&all[i], "c");

@@ -14,12 +14,22 @@
 static const char *const config_text =
     "{\"dim\": 8, \"num_heads\": 1, \"num_layers\": 1, \"in_dim\": 4, \"out_dim\": 4, \"ffn_dim\": 8, \"text\": {\"encoder\": \"words\", "
     "\"text_dim\": 4, \"max_tokens\": 4, \"default_prompt\": \"mountains\", \"tokens\": [\"\", \"mountains\", \"night\", \"snow\", \"fog\"], "
-    "\"words\": {\"mountains\": 1, \"alps\": 1, \"night\": 2, \"snow\": 3, \"fog\": 4, \"caf\\u00e9\": 4}}}";
+    "\"words\": {\"mountains\": 1, \"alps\": 1, \"night\": 2, \"snow\": 3, \"fog\": 4, \"caf\\u00e9\": 4}, \"groups\": {\"place\": [1, 1], \"time\": [2, 3]}, \"usual\": [1, 3]}}";
 static zt_config config;
 
 static int setup(void **state)
 {
     return zt_config_parse(&config, config_text, strlen(config_text), "test");
+}
+
+static void what_a_prompt_leaves_open_is_the_usual(void **state)
+{
+    int id[4] = { 0, 2 };
+    assert_int_equal(zt_words_complete(&config.text, id, 2), 3);
+    assert_memory_equal(id, ((const int[]){ 0, 2, 1 }), 3 * sizeof(int));
+    assert_int_equal(zt_words_complete(&config.text, id, 1), 3);
+    assert_memory_equal(id, ((const int[]){ 0, 1, 3 }), 3 * sizeof(int));
+    assert_int_equal(zt_words_complete(&config.text, (int[]){ 0, 4, 4, 4 }, 4), 4);     // no room
 }
 
 static int teardown(void **state)
@@ -90,6 +100,7 @@ static void cut_words_stay_utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_prompt_leaves_open_is_the_usual),
         cmocka_unit_test(known_words_come_in_order_and_once),
         cmocka_unit_test(unknown_words_are_reported_once),
         cmocka_unit_test(long_input_is_cut_at_words),

@@ -219,14 +219,15 @@ static int in_dim(const struct shape *s)
 // Of the network that sees the ground's noise (diffusion/dit_ground.c).
 static void ground(struct list *l, int64_t d)
 {
-    const int64_t seen = ZT_GROUND_NOISES, more = 6, more_of_ray = 7;
+    const int64_t seen = ZT_GROUND_NOISES, more = 7, more_of_ray = 7;
     linear(l, ZT_F32, CODE, d, "ground.code", "");
     linear(l, ZT_F32, CODE, d, "ground.mood", "");
     linear(l, ZT_F32, SHAPE, seen + CODE, "ground.shape", ".0");
     linear(l, ZT_F32, SHAPE, SHAPE, "ground.shape", ".2");
     linear(l, ZT_F32, 1, SHAPE, "ground.shape", ".4");
     linear(l, ZT_F32, HIDDEN, seen + CODE + more, "ground.surface", ".0");
-    linear(l, ZT_F32, FEATURES, HIDDEN, "ground.surface", ".2");
+    linear(l, ZT_F32, HIDDEN, HIDDEN, "ground.surface", ".2");
+    linear(l, ZT_F32, FEATURES, HIDDEN, "ground.surface", ".4");
     linear(l, ZT_F32, HIDDEN, FEATURES + more_of_ray + CODE, "ground.look", ".0");
     linear(l, ZT_F32, HIDDEN, HIDDEN, "ground.look", ".2");
     linear(l, ZT_F32, d, 4 * HIDDEN, "ground.token", "");

@@ -11,9 +11,6 @@ from ae import to_unit
 
 SMALL, FULL = (144, 80), (256, 144)
 UNSEEN = 10 ** 9                        # seeds from here on are never trained on
-# One world per place opens a stream: its first frame, in every light and weather, is all that the model learns to draw from nothing.
-OPENINGS = (7006, 7001, 7002, 7002, 7003, 7004, 7010, 7001)
-USUAL = (0, 1, 0)                       # place, time and weather of a prompt that leaves them open
 FIRST = {"place": 1, "time": 9, "weather": 13}
 
 
@@ -37,36 +34,6 @@ def drop_tokens(ids, rng, place=0.05, time=0.15, weather=0.15):
     return ids.masked_fill(gone, -1)
 
 
-@torch.no_grad()
-def openings(encoder, size):
-    """Latents [8 * 4 * 3, 16, h, w] of the openings in the order place, time, weather."""
-    still = np.zeros((1, 4), np.float32)
-    rgb = [world.replay(OPENINGS[p], *size, still, np.array([[p, t, v]], np.int32))[0] for p in range(8) for t in range(4) for v in range(3)]
-    x = to_unit(torch.from_numpy(np.stack(rgb))).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        return encoder(x).float()
-
-
-def opening_of(latents, ids):
-    """The openings of token ids [B, L] (in any order): latents [B, 16, h, w]."""
-    at = 0
-    for first, usual, size in zip(FIRST.values(), USUAL, (8, 4, 3)):
-        named = torch.where((ids >= first) & (ids < first + size), ids - first, torch.full_like(ids, -1)).max(1).values
-        at = at * size + torch.where(named < 0, torch.full_like(named, usual), named)
-    return latents[at]
-
-
-def sample_openings(latents, n, rng):
-    """-> latents [n, 16, h, w], token ids [n, 4] with words left out (then it is the usual one)."""
-    count = torch.tensor([8, 4, 3])
-    scene = (torch.rand(n, 3, generator=rng) * count).long()
-    gone = torch.rand(n, 3, generator=rng) < torch.tensor([0.05, 0.2, 0.35])
-    shown = torch.where(gone, torch.tensor(USUAL).expand(n, 3), scene)
-    ids = tokens(scene)
-    ids[:, 1:].masked_fill_(gone, -1)
-    return latents[(shown[:, 0] * 4 + shown[:, 1]) * 3 + shown[:, 2]], ids
-
-
 class Frames:
     """Frames of clips: latents [n, 16, h, w], control [n, 4], ids [n, L], sight as dit.Ground takes it."""
 
@@ -85,17 +52,45 @@ def sight_of(noise, column, ray, height, camera):
     return noise.float(), column.long(), ray.float(), torch.stack([camera[:, 6], turn.cos(), turn.sin()], 1)
 
 
-class Seen:
-    """Encoded clips in a folder with the ground that their cameras see: arrays as world.see() gives them, floats halved."""
+def shares(stores, n):
+    """How many of n frames come from which store: by the clips that they hold."""
+    clips = [s.done for s in stores]
+    some = [n * c // sum(clips) for c in clips]
+    return [n - sum(some[1:]), *some[1:]]
 
-    def __init__(self, folder):
-        load = lambda n: np.load(os.path.join(folder, n + ".npy"), mmap_mode="r")
-        self.latents, self.controls, self.scenes = load("latents"), load("controls"), load("scenes")
-        self.noise, self.column, self.ray, self.camera = load("noise"), load("column"), load("ray"), load("camera")
-        self.frames, self.done = self.latents.shape[1], int(open(os.path.join(folder, "seen-0")).read())
+
+class Seen:
+    """Encoded clips in a folder with the ground that their cameras see: arrays as world.see() gives them, floats halved. Made in pieces."""
+
+    ARRAYS = {"latents": (np.float16, (16, *world.RAYS)), "controls": (np.float32, (4,)), "scenes": (np.int32, (3,)),
+              "noise": (np.float16, (world.COLUMNS, world.DEPTHS, world.NOISES)), "column": (np.uint8, world.RAYS),
+              "ray": (np.float16, (*world.RAYS, 4)), "height": (np.float16, (world.COLUMNS, world.DEPTHS)), "camera": (np.float32, (12,))}
+
+    def __init__(self, folder, clips, frames, first_seed):
+        self.folder, self.clips, self.frames, self.first_seed = folder, clips, frames, first_seed
+        os.makedirs(folder, exist_ok=True)
+        for name, (dtype, shape) in self.ARRAYS.items():
+            setattr(self, name, mapped(os.path.join(folder, name + ".npy"), dtype, (clips, frames, *shape)))
+        self.note = os.path.join(folder, "seen.json")
+        self.done = json.load(open(self.note))["done"] if os.path.exists(self.note) else 0
+
+    @torch.no_grad()
+    def extend(self, encoder):
+        """Renders and encodes one more clip."""
+        i, seed = self.done, self.first_seed + self.done
+        controls, scene = world.script(seed, self.frames)
+        x = to_unit(torch.from_numpy(world.replay(seed, *FULL, controls, scene))).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            self.latents[i] = encoder(x).float().numpy()
+        self.controls[i], self.scenes[i] = controls, scene
+        for name, value in zip(("noise", "column", "ray", "height", "camera"), world.see(seed, controls, scene)):
+            getattr(self, name)[i] = value
+        self.done += 1
+        with open(self.note, "w") as f:
+            json.dump({"done": self.done}, f)
 
     def true(self, clip, at, n):
-        return torch.from_numpy(self.latents[clip, at:at + n]).float()
+        return torch.from_numpy(np.array(self.latents[clip, at:at + n])).float()
 
     def words(self, clip, at):
         cut = lambda a: torch.from_numpy(np.ascontiguousarray(a[clip, at]))
@@ -107,6 +102,15 @@ class Seen:
         sight = sight_of(cut(self.noise), cut(self.column), cut(self.ray), None, cut(self.camera))
         return Frames(cut(self.latents).float(), *self.words(clip, at), sight)
 
+    def sample(self, n, rng):
+        """n random frames."""
+        return self.frame(*(torch.randint(k, (n,), generator=rng).tolist() for k in (self.done, self.frames)))
+
+
+def mapped(path, dtype, shape):
+    """An array in a file, made where it is missing."""
+    return np.load(path, mmap_mode="r+") if os.path.exists(path) else np.lib.format.open_memmap(path, "w+", dtype, shape)
+
 
 class Latents:
     """Encoded clips in a folder, memory-mapped: latents f16 [N, F, 16, h, w], controls [N, F, 4], scenes [N, F, 3].
@@ -117,17 +121,11 @@ class Latents:
         self.folder, self.size, self.clips, self.frames = folder, size, clips, frames
         os.makedirs(folder, exist_ok=True)
         h, w = size[1] // 8, size[0] // 8
-        self.latents = self.array("latents", np.float16, (clips, frames, 16, h, w))
-        self.controls = self.array("controls", np.float32, (clips, frames, 4))
-        self.scenes = self.array("scenes", np.int32, (clips, frames, 3))
+        self.latents = mapped(os.path.join(folder, "latents.npy"), np.float16, (clips, frames, 16, h, w))
+        self.controls = mapped(os.path.join(folder, "controls.npy"), np.float32, (clips, frames, 4))
+        self.scenes = mapped(os.path.join(folder, "scenes.npy"), np.int32, (clips, frames, 3))
         self.note = os.path.join(folder, "done.json")
         self.done = json.load(open(self.note))["done"] if os.path.exists(self.note) else 0
-
-    def array(self, name, dtype, shape):
-        path = os.path.join(self.folder, name + ".npy")
-        if os.path.exists(path):
-            return np.load(path, mmap_mode="r+")
-        return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
     @torch.no_grad()
     def extend(self, encoder, first_seed, count=16):
@@ -135,9 +133,8 @@ class Latents:
         a, b = self.done, min(self.done + count, self.clips)
         rgb, controls, scene = [], [], []
         for seed in range(first_seed + a, first_seed + b):
-            c, s = world.script(seed, self.frames)
-            start = seed if seed % 2 else OPENINGS[s[0, 0]]                                # every other clip flies on from an opening
-            rgb.append(torch.from_numpy(world.replay(start, *self.size, c, s)))
+            pictures, c, s = world.clip(seed, *self.size, self.frames)
+            rgb.append(torch.from_numpy(pictures))
             controls.append(c)
             scene.append(s)
         for i in range(b - a):

@@ -15,7 +15,7 @@ CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
     "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
-    "ground": {"code": 19, "shape": 96, "hidden": 96, "features": 48},
+    "ground": {"code": 19, "shape": 96, "hidden": 128, "features": 48},
 }
 
 
@@ -328,7 +328,7 @@ class Ground(nn.Module):
         code, wide, features = c["code"], c["hidden"], c["features"]
         self.code, self.mood = nn.Linear(d, code), nn.Linear(d, code)
         self.shape = nn.Sequential(nn.Linear(13 + code, c["shape"]), nn.SiLU(), nn.Linear(c["shape"], c["shape"]), nn.SiLU(), nn.Linear(c["shape"], 1))
-        self.surface = nn.Sequential(nn.Linear(13 + 6 + code, wide), nn.SiLU(), nn.Linear(wide, features))
+        self.surface = nn.Sequential(nn.Linear(13 + 7 + code, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU(), nn.Linear(wide, features))
         self.look = nn.Sequential(nn.Linear(features + 7 + code, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU())
         self.token = nn.Linear(4 * wide, d)
         self.sharp = nn.Parameter(torch.tensor(2.0))
@@ -347,22 +347,28 @@ class Ground(nn.Module):
         kind = compute_type()
         mood = self.mood(prompt).to(kind)
         height = self.heights = self.high(noise, prompt)
+        u = ((torch.arange(W) - W // 2 + 0.5) * ROW)[:, None]
+        cosine, sine = (camera[:, i, None, None].expand(N, W, D) for i in (1, 2))
         over = height * TALL - camera[:, 0, None, None]
-        ahead = (height[:, :, 1:] - height[:, :, :-1]) * (TALL / (depth[1:] - depth[:-1]))
-        across = (height[:, 1:] - height[:, :-1]) * (TALL / (ROW * depth))
-        more = [over / TALL, F.pad(ahead, (0, 1)), F.pad(across, (0, 0, 0, 1)), depth.log().expand(N, W, D) - 3, *(camera[:, i, None, None].expand(N, W, D) for i in (1, 2))]
+        across = F.pad((height[:, 1:] - height[:, :-1]) * (TALL / (ROW * depth)), (0, 0, 0, 1))
+        ahead = F.pad((height[:, :, 1:] - height[:, :, :-1]) * (TALL / (depth[1:] - depth[:-1])), (0, 1)) - u * across
+        more = [over / TALL, ahead, across, ahead * cosine - across * sine, depth.log().expand(N, W, D) - 3, cosine, sine]
         near = torch.cat([noise.to(kind), mood[:, None, None].expand(N, W, D, -1), torch.stack(more, -1).to(kind)], -1)
-        texture = self.surface(near)                                                     # [N, 42, 36, features]
+        texture = self.surface(near).flatten(1, 2)                                         # [N, 42 * 36, features]
 
-        at = column.flatten(1).long()                                                      # [N, 576]
-        slope = ray[..., 0].flatten(1)
+        at, slope = column.flatten(1), ray[..., 0].flatten(1)                              # [N, 576]
         rise = torch.gather(over / depth, 1, at[..., None].expand(-1, -1, D)) - slope[..., None]
         hit = torch.sigmoid(self.sharp.exp() / ROW * rise)
         free = torch.cumprod(torch.cat([torch.ones_like(hit[..., :1]), 1 - hit], -1), -1)  # [N, 576, 37]
         weight = hit * free[..., :-1]
-        seen = torch.gather(texture, 1, at[..., None, None].expand(-1, -1, D, texture.shape[-1]))
-        mean = (weight.to(kind)[..., None, :] @ seen)[..., 0, :]                           # [N, 576, features]
         far = (weight * (depth.log() - 3)).sum(-1)
+        place = at[..., None] * D + torch.arange(D)
+        if self.training:                                                                  # the largest few are nearly all
+            weight, best = weight.topk(6, -1)
+            place = torch.gather(place, -1, best)
+        n = weight.shape[-1]
+        seen = torch.gather(texture, 1, place.flatten(1)[..., None].expand(-1, -1, texture.shape[-1])).unflatten(1, (-1, n))
+        mean = (weight.to(kind)[..., None, :] @ seen)[..., 0, :]                           # [N, 576, features]
         more = torch.stack([far, free[..., -1], slope, *(ray[..., i].flatten(1) for i in (1, 2, 3)), slope.clamp(min=0).sqrt()], -1)
         out = self.look(torch.cat([mean, more.to(kind), mood[:, None].expand(-1, at.shape[1], -1)], -1))
         out = out.unflatten(1, (9, 2, 16, 2)).permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2)

@@ -88,7 +88,7 @@ def config_of(config):
         "sampler": "euler", "shift": 3.0, "step_embed": True, "first_frame_steps": 2, "steps": 2,
         "width": 256, "height": 144, "fps": 24, "rope_grid": config["rope_grid"],
         "text": {"encoder": "words", "text_dim": config["text_dim"], "max_tokens": 16, "default_prompt": "mountains at sunset",
-                 "tokens": words["tokens"], "groups": {"place": [1, 8], "time": [9, 12], "weather": [13, 15]}, "words": words["words"]},
+                 "tokens": words["tokens"], "groups": {"place": [1, 8], "time": [9, 12], "weather": [13, 15]}, "usual": [1, 10, 13], "words": words["words"]},
         "decoder": {"type": "tiny", "channels": [64, 48, 32]}, "weights": "flyover.safetensors"})
     return out
 

@@ -5,9 +5,8 @@ Because the ground tells what comes into view, the clip's true next frame can be
 before: nothing has to be guessed, so nothing dissolves and nothing grows. Others of a batch's frames follow true ones, spoilt ones, true ones with the
 errors of streams in progress, or nothing at all (first frames). Over the last part a critic asks for the sharpness that squared errors cost.
 """
-import math
-
 import torch
+import torch.nn.functional as F
 
 import data
 import world
@@ -15,13 +14,12 @@ from critic import NUDGED, Critic, critic_loss, push
 from dit import compile_pieces, sigmas
 from optim import Optimiser, average
 from stage_latents import encoder_of, follow_stores
-from stage_pool import Pool
-from stage_stream import spoilt
 from stage_video import SHIFT, Trainer, unseen_clips
 
 STREAMS = 48                                # along clips
 LED, TRUE, SPOILT, POOLED, FIRST = 8, 2, 1, 3, 2       # frames of a step
 LOST = 1.5                                  # mean squared error from which a stream begins anew
+RESET = 0.015                               # of the pool begins anew at each use
 BEGIN = 0.35                                # of the streams begin with nothing, the others with true frames
 CRITIC_FROM, RAMP = 0.5, 0.1                # progress from which the critic learns; over which its gradient comes to full strength
 ASK, TRUST = 0.35, 0.3                      # size of the critic's gradient against the squared error's; errors beyond weigh less
@@ -29,6 +27,25 @@ RATE, CRITIC_RATE, WARM = 0.5, 3e-4, 60
 WARP = 0.5                                  # weight of the moved last frame's own squared error
 GATHER = 2                                  # batches of an update
 NONE = float("nan")
+
+
+class Pool:
+    """What frames k-2 and k-1 of streams in progress were off by: added to true ones, they look like a stream's own."""
+
+    def __init__(self, shape):
+        self.error = torch.zeros(STREAMS, 2, *shape)
+
+    def take(self, n, rng):
+        pick = torch.randperm(STREAMS, generator=rng)[:n]
+        fresh = torch.rand(n, generator=rng) < RESET
+        self.error[pick[fresh]] = 0
+        return pick, self.error[pick]
+
+    def give(self, pick, error):
+        self.error[pick, 0] = self.error[pick, 1]
+        self.error[pick, 1] = error
+        lost = self.error[pick, 1].pow(2).mean((-1, -2, -3)) > 1.5
+        self.error[pick[lost]] = 0
 
 
 class Streams:
@@ -57,6 +74,20 @@ class Streams:
         for i, x, e in zip(pick, made, wrong.tolist()):
             self.past[i] = torch.stack([self.past[i][1], x])
             self.at[i] = self.at[i] + 1 if e < LOST else self.store.frames
+
+
+def spoilt(z, rng):
+    """Latents [N, 2, 16, h, w] as a stream that goes wrong would have them: too hard or too soft, off in contrast and colour, patterned."""
+    n = lambda *s: torch.randn(s, generator=rng)
+    N, _, C, h, w = z.shape
+    size = lambda *s: torch.rand(*s, 1, 1, 1, 1, generator=rng)
+    soft = F.avg_pool2d(F.pad(z.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(z)
+    z = z + (1.4 * size(N) - 0.5) * (z - soft)
+    mean = z.mean((-1, -2), keepdim=True)
+    z = mean + (z - mean) * (1 + 0.3 * size(N) + 0.15 * n(N, 1, C, 1, 1) * size(N)) + 0.25 * n(N, 1, C, 1, 1) * size(N)
+    cloud = F.interpolate(n(N, C, 5, 8), (h, w), mode="bicubic")
+    tile = n(N, C, 2, 2).repeat(1, 1, h // 2, w // 2)
+    return z + 0.3 * size(N) * cloud[:, None] + 0.12 * size(N) * tile[:, None] + 0.08 * size(N) * n(*z.shape)
 
 
 def make(model, past, frame, rng):
@@ -95,7 +126,7 @@ class Batch:
         z[n - FIRST:] = NONE
         self.past = torch.cat([past, z])
         self.frame = data.joined(led, store.frame(clip, at))
-        self.frame.ids = data.drop_tokens(self.frame.ids[:, None], rng)[:, 0]
+        self.frame.ids[LED:] = data.drop_tokens(self.frame.ids[LED:, None], rng, 0.02, 0.05, 0.1)[:, 0]
         self.target = self.frame.latents
 
     def triples(self, x):
@@ -177,11 +208,7 @@ def show(run, trainer, streams, batch, x, decoder):
         rgb = to_bytes(decoder(both.contiguous(memory_format=torch.channels_last), len(both))).numpy()
     k = len(some) // 4 * 4
     rows = [u for j in range(0, k, 4) for u in (rgb[j:j + 4], rgb[len(some) + j:len(some) + j + 4])] + [rgb[-2 * FIRST:]]
-    world.write_png(run.path(f"follow-{judge_name(trainer)}.png"), np.concatenate([np.concatenate(list(r), 1) for r in rows if len(r) == 4], 0))
-
-
-def judge_name(trainer):
-    return f"{trainer.step:05d}"
+    world.write_png(run.path(f"follow-{trainer.step:05d}.png"), np.concatenate([np.concatenate(list(r), 1) for r in rows if len(r) == 4], 0))
 
 
 def keep(run, trainer, judge):

@@ -6,6 +6,7 @@ from ae import Encoder
 CLIPS = {"small": 2400, "full": 1800}
 FRAMES = 16
 FIRST_SEED = {"small": 10 ** 8, "full": 2 * 10 ** 8}
+SEEN = {"long": (400, 96, 4 * 10 ** 8), "wide": (6000, 4, 5 * 10 ** 8)}                   # clips, frames, first seed
 START = {"small": 160, "full": 48}
 
 
@@ -22,7 +23,7 @@ def latents_of(run, name):
 
 def follow_stores(run):
     """Clips with the ground that they show: long ones, then short ones of many worlds."""
-    return [data.Seen(run.path("latents-" + name)) for name in ("long", "wide", "full")]
+    return [data.Seen(run.path("seen-" + name), *shape) for name, shape in SEEN.items()]
 
 
 def train(run):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages "small", "full", "rollout" and "shortcut": the transformer.
+"""Stages "small" and "full": the transformer, before it sees the ground.
 
 Rectified flow with v-prediction. Most steps are on single frames that know the two before them as input channels only (window 1), which
 costs a third; the others are on clips, one context copy and COPIES noisy ones (dit.py). Context is noised with its level as
@@ -14,15 +14,15 @@ import torch.nn.functional as F
 import data
 from dit import CONFIG, Flyover, compile_pieces, sigmas
 from optim import Optimiser, average
-from sampling import gain_db, next_frames, previous_of, rollout
+from sampling import NONE, gain_db, next_frames, previous_of
 from stage_latents import FIRST_SEED, encoder_of, latents_of
 
-VIDEO = ["small", "full", "rollout", "shortcut"]
+VIDEO = ["small", "full"]
 COPIES = 2
-SHAPE = {"small": (1, 8), "full": (1, 9), "rollout": (1, 10), "shortcut": (1, 8)}           # clips, frames
-SINGLES = {"small": 32, "full": 12, "rollout": 12, "shortcut": 12}
-CLIP_SHARE = {"small": (0.0, 0.25), "full": (0.1, 0.5), "rollout": (0.3, 0.3), "shortcut": (0.5, 0.5)}  # of the steps, at its ends
-OWN_SHARE = {"small": 0.2, "full": 0.4, "rollout": 0.8, "shortcut": 0.5}                    # of the single frames' steps
+SHAPE = {"small": (1, 8), "full": (1, 9)}                                                   # clips, frames
+SINGLES = {"small": 32, "full": 12}
+CLIP_SHARE = {"small": (0.0, 0.25), "full": (0.1, 0.5)}                                     # of the steps, at its ends
+OWN_SHARE = {"small": 0.2, "full": 0.4}                                                     # of the single frames' steps
 FRESH = {"small": 2, "full": 2}                                                             # new clips every fourth step
 SHIFT = 3.0
 
@@ -64,7 +64,7 @@ def corrupt(z, rng, told=0.3):
     return (1 - a) * out + a * normal(*z.shape), level
 
 
-def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=None):
+def loss_of(model, z, context, level, control, ids, rng, window, top_k):
     """Flow loss of the noisy copies. z true latents [B, F, 16, h, w]; context the ones that later frames see."""
     B, frames = z.shape[:2]
     t, t_next = levels((B, frames, COPIES), rng)
@@ -78,19 +78,15 @@ def loss_of(model, z, context, level, control, ids, rng, window, top_k, teacher=
     with torch.autocast("cpu", torch.bfloat16):
         v = model(x, t, t_next, prev, control, ids, window, top_k)[:, :, -COPIES:]
     target = noise - z[:, :, None]
-    if teacher is not None:
-        target = half_steps(teacher, target, v.detach(), x, t, t_next, prev, control, ids, rng, window, top_k)
     return weighted((v - target).pow(2), t[:, :, -COPIES:], torch.isnan(prev[:, :, -COPIES:, 0, 0, 0, 0]), 0)
 
 
-def single_loss(model, z, control, ids, rng, top_k, opening):
-    """Flow loss of the last frame of z [N, 3, 16, h, w], given the two before it; `opening` of them are first frames."""
+def single_loss(model, z, control, ids, rng, top_k):
+    """Flow loss of the last frame of z [N, 3, 16, h, w], given the two before it."""
     N = len(z)
     context, _ = corrupt(z, rng, told=0)
     prev = torch.stack([context[:, 1], context[:, 0]], 1)
-    still = torch.rand(N, generator=rng) < 0.08                                            # as after an opening
-    prev[still, 1] = prev[still, 0]
-    prev[:opening] = float("nan")
+    prev[torch.rand(N, generator=rng) < 0.08, 1] = NONE                                    # the frame after the first
     t, t_next = levels((N, 1, 1), rng)
     noise = torch.randn(z[:, 2].shape, generator=rng)
     a = t[:, 0, 0, None, None, None]
@@ -98,34 +94,6 @@ def single_loss(model, z, control, ids, rng, top_k, opening):
     with torch.autocast("cpu", torch.bfloat16):
         v = model(x[:, None, None], t, t_next, prev[:, None, None], control[:, 2:], ids[:, 2:], 1, top_k)[:, 0, 0]
     return weighted((v - (noise - z[:, 2])).pow(2), t[:, 0, 0], torch.isnan(prev[:, 0, 0, 0, 0]), 0.5)
-
-
-@torch.no_grad()
-def half_steps(teacher, target, v, x, t, t_next, prev, control, ids, rng, window, top_k):
-    """Self-consistency: for half of the copies the mean velocity of two half steps by the averaged weights."""
-    first = x.shape[2] - COPIES
-    middle = t.clone()
-    middle[:, :, first:] = (t + t_next)[:, :, first:] / 2
-
-    def velocity(x, a, b):
-        with torch.autocast("cpu", torch.bfloat16):
-            return teacher(x, a, b, prev, control, ids, window, top_k).float()
-
-    one = velocity(x, t, middle)
-    at = x.clone()
-    at[:, :, first:] += ((middle - t)[..., None, None, None] * one)[:, :, first:]
-    two = velocity(at, middle, t_next)
-    mean = ((one + two) / 2)[:, :, first:]
-    use = (torch.rand(t[:, :, first:].shape, generator=rng) < 0.5)[..., None, None, None]
-    return torch.where(use, mean, target)
-
-
-@torch.no_grad()
-def own_frames(model, z, control, ids, rng):
-    """Clips that go over from true frames to the model's own after a few: what later frames see in the roll-out stage."""
-    given = int(torch.randint(2, 6, (1,), generator=rng))
-    steps = 1 + int(torch.randint(2, (1,), generator=rng))
-    return rollout(model, z[:, 0].shape, control, ids, seed=int(torch.randint(1 << 30, (1,), generator=rng)), first=z[:, :given], steps=steps)
 
 
 @torch.no_grad()
@@ -159,7 +127,6 @@ class Trainer:
             self.step = saved["step"]
             self.rng.set_state(saved["rng"])
         self.model.train()
-        self.openings = None
 
     def keep(self):
         self.run.save(video={"model": self.model.state_dict(), "ema": self.ema.state_dict(), "opt": self.opt.state_dict(),
@@ -183,19 +150,16 @@ class Trainer:
         if torch.rand((), generator=rng) < lo + (hi - lo) * self.run.progress([stage]):
             z, control, ids = store.sample(*SHAPE[stage], rng)
             ids = data.drop_tokens(ids, rng)
-            own = own_frames(self.ema, z, control, ids, rng) if stage == "rollout" or (stage == "shortcut" and pick(0, 1)) else z
-            context, level = corrupt(own, rng)
-            teacher = self.ema if stage == "shortcut" else None
-            loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k, teacher)
+            context, level = corrupt(z, rng)
+            loss = loss_of(self.model, z, context, level, control, ids, rng, window, top_k)
             loss.backward()
         if loss is None:
             own = pick(1, 2, 4) if torch.rand((), generator=rng) < OWN_SHARE[stage] else 0
             z, control, ids = store.sample(SINGLES[stage], 3 + own, rng)
             ids = data.drop_tokens(ids, rng)
             context = own_pair(self.ema, z, control, ids, own, pick(1, 1, 2), rng)
-            z, ids, n = torch.cat([context, z[:, -1:]], 1), ids[:, own:].clone(), len(z) // 12
-            z[:n, 2], ids[:n, 2] = data.sample_openings(self.openings, n, rng)
-            first = single_loss(self.model, z, control[:, own:], ids, rng, top_k, n)
+            z = torch.cat([context, z[:, -1:]], 1)
+            first = single_loss(self.model, z, control[:, own:], ids[:, own:], rng, top_k)
             first.backward()
         self.update(scale)
         return [None if u is None else u.item() for u in (loss, first)]
@@ -219,7 +183,7 @@ def unseen_clips(encoder, size):
 
 
 def rate(progress):
-    """Learning-rate factor over all four stages: warm-up, flat, then straight to zero over the last quarter."""
+    """Learning-rate factor over both stages: warm-up, flat, then straight to zero over the last quarter."""
     return min(1.0, progress / 0.02 + 0.02, (1 - progress) / 0.25)
 
 
@@ -229,7 +193,6 @@ def train(run):
     name = "small" if stage == "small" else "full"
     store = latents_of(run, name)
     unseen = unseen_clips(encoder, store.size)
-    trainer.openings = data.openings(encoder, store.size)
     run.tick()
     mean, begun = [None, None], run.state["spent"].get(stage, 0)
     start = trainer.step

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the shipped model in stages, in pieces that resume exactly: `train.py --minutes 9`, again and again until "all done".
 
-Stages and their minutes of training: ae, latents (until the data sets are full), small, full, rollout, shortcut, decoder.
+Stages in order: STAGES; their minutes of training: MINUTES (0: until the data sets are full).
 One process, threads only; its id is in WORK/pid. A stage's schedules follow the time spent in it, so a busy machine trains less, not longer.
 """
 import argparse
@@ -13,9 +13,10 @@ import time
 
 import torch
 
-STAGES = ["ae", "latents", "small", "full", "rollout", "pool", "stream", "follow", "shortcut", "decoder"]
-MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "rollout": 9, "pool": 16, "stream": 60, "follow": 60, "shortcut": 1, "decoder": 4}
-MODULES = {"ae": "stage_ae", "pool": "stage_pool", "stream": "stage_stream", "follow": "stage_follow", "latents": "stage_latents", "decoder": "stage_ae"}
+STAGES = ["ae", "latents", "small", "full", "clips", "heights", "ground", "follow", "decoder"]
+MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "clips": 0, "heights": 3, "ground": 15, "follow": 60, "decoder": 4}
+MODULES = {"ae": "stage_ae", "latents": "stage_latents", "clips": "stage_ground", "heights": "stage_ground", "ground": "stage_ground",
+           "follow": "stage_follow", "decoder": "stage_ae"}
 
 
 class Run:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages "clips", "heights" and "ground": learns to see the ground through its noise (dit.Ground), alone, thousands of frames a minute.
+
+"clips" renders and encodes clips of many worlds with the noise that their cameras see. "heights" learns how high the ground is at a
+sample, from the renderer's maps; then that stays as it is. "ground" learns what grows there and what a ray makes of it: the latents of single frames, each
+token on its own. A small network for reading them out serves this stage only.
+"""
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import data
+import world
+from dit import TALL
+from optim import Muon
+from stage_latents import encoder_of, follow_stores
+from stage_video import Trainer
+
+WORLDS, SAMPLES = 96, 160                   # of a step of "heights"
+FRAMES = 48                                 # of a step of "ground"
+SHARP = 1.8                                 # rays end within a fifth of a latent pixel
+
+
+def clips(run):
+    encoder = encoder_of(run)
+    for store in follow_stores(run):
+        while store.done < store.clips:
+            if run.out_of_time():
+                return
+            store.extend(encoder)
+            if store.done % 50 == 0:
+                run.log(set=store.folder, clips=store.done)
+    run.finish()
+
+
+def height_error(ground, noise, prompt, height):
+    """noise [N, S, 13], prompt [N, d], height [N, S] in cells -> smooth L1, in cells."""
+    return F.smooth_l1_loss(ground.high(noise[:, :, None], prompt)[..., 0] * TALL, height)
+
+
+def heights(run):
+    trainer = Trainer(run)
+    ground, store = trainer.model.ground, follow_stores(run)[1]
+    steady = np.nonzero((store.scenes[:store.done, 0] == store.scenes[:store.done, 3]).all(-1))[0]      # nothing morphs
+    noise = torch.from_numpy(store.noise[steady, 3]).flatten(1, 2)
+    height = torch.from_numpy(store.height[steady, 3]).flatten(1, 2)
+    with torch.no_grad():
+        prompt = trainer.model.prompt(data.tokens(torch.from_numpy(store.scenes[steady, 3])))
+    params = [*ground.code.parameters(), *ground.shape.parameters()]
+    opt, mean, step = torch.optim.Adam(params, 4e-3), None, 0
+    run.tick()
+    while not run.out_of_time() and run.tick() < 1:
+        opt.param_groups[0]["lr"] = 4e-3 * min(1, (1 - run.progress(["heights"])) / 0.6) + 1e-5
+        pick = torch.randint(len(noise), (WORLDS,), generator=trainer.rng)
+        at = torch.randint(noise.shape[1], (WORLDS, SAMPLES), generator=trainer.rng)
+        near = torch.gather(noise[pick].float(), 1, at[..., None].expand(-1, -1, noise.shape[-1]))
+        loss = height_error(ground, near, prompt[pick], torch.gather(height[pick].float(), 1, at))
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        mean = loss.item() if mean is None else 0.99 * mean + 0.01 * loss.item()
+        step += 1
+        if step % 500 == 0:
+            run.log(step=step, loss=mean)
+    keep(run, trainer, "heights")
+
+
+def keep(run, trainer, stage):
+    trainer.ema.ground.load_state_dict(trainer.model.ground.state_dict())
+    trainer.keep()
+    if run.progress([stage]) >= 1:
+        run.finish()
+
+
+def read_out(read, tokens):
+    """[N, 144, d] -> latents [N, 16, 18, 32]"""
+    z = read(tokens.float()).float().unflatten(1, (9, 16)).unflatten(3, (2, 2, 16))
+    return z.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def train(run):
+    if run.stage != "ground":
+        return {"clips": clips, "heights": heights}[run.stage](run)
+    trainer = Trainer(run)
+    model, ground, stores = trainer.model, trainer.model.ground, follow_stores(run)[1:]
+    d = model.config["dim"]
+    read = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 256), nn.SiLU(), nn.Linear(256, 64))
+    saved = run.load("read")
+    if saved:
+        read.load_state_dict(saved)
+    ground.sharp.data.fill_(SHARP)
+    params = [p for n, p in ground.named_parameters() if not n.startswith(("code", "shape", "sharp"))] + list(read.parameters())
+    big = [p for p in params if p.dim() == 2 and min(p.shape) > 8]
+    muon = Muon(big)
+    adam = torch.optim.Adam([p for p in params if not any(p is q for q in big)], 2e-3, betas=(0.9, 0.98))
+    run.tick()
+    mean, step = None, 0
+    while not run.out_of_time() and run.tick() < 1:
+        scale = min(1, step / 50, (1 - run.progress(["ground"])) / 0.4 + 0.01)
+        frame = data.joined(*(s.sample(n, trainer.rng) for s, n in zip(stores, data.shares(stores, FRAMES))))
+        with torch.no_grad():
+            prompt = model.prompt(frame.ids)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = read_out(read, ground(frame.sight, prompt))
+        loss = (made - frame.latents).pow(2).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 1.0)
+        muon.lr, adam.param_groups[0]["lr"] = 0.02 * scale, 2e-3 * scale
+        muon.step()
+        adam.step()
+        for p in params:
+            p.grad = None
+        mean = loss.item() if mean is None else 0.97 * mean + 0.03 * loss.item()
+        step += 1
+        if step % 100 == 0:
+            run.log(step=step, loss=mean)
+            run.save(read=read.state_dict())
+    level(trainer, stores[0])
+    keep(run, trainer, "ground")
+
+
+@torch.no_grad()
+def level(trainer, store):
+    """Scales what the ground tells to half of what the tokens hold without it."""
+    model, frame = trainer.model, store.sample(32, trainer.rng)
+    previous = frame.latents[:, None, None, None].expand(-1, -1, -1, 2, -1, -1, -1)
+    own = model.embed(torch.randn(frame.latents.shape, generator=trainer.rng)[:, None, None], previous) + model.places(9, 16)
+    told = model.see(frame.sight, frame.ids)
+    scale = 0.5 * own.pow(2).mean().sqrt() / told.pow(2).mean().sqrt()
+    model.ground.token.weight.mul_(scale)
+    model.ground.token.bias.mul_(scale)
