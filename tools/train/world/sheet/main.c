@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // world-sheet: contact sheets of the world generator as PPM, its self-test and its speed.
-#include "../world.h"
+#include "../internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "diffusion/ground.h"
 
 static int usage(void)
 {
@@ -147,6 +150,39 @@ static int constant(const uint8_t *p, int w, int h)
     return hi - lo < 12;
 }
 
+// Between four cells of a noise map.
+static float between(const float *map, float x, float z)
+{
+    const int xi = (int)x, zi = (int)z, m = MAP_N - 1;
+    const float a = x - (float)xi, b = z - (float)zi;
+    const float *p = map + (zi & m) * MAP_N, *q = map + ((zi + 1) & m) * MAP_N;
+    return lerpf(lerpf(p[xi & m], p[(xi + 1) & m], a), lerpf(q[xi & m], q[(xi + 1) & m], a), b);
+}
+
+// What a camera sees of the ground's noise is what the terrain is made of.
+static int same_noise(uint64_t seed)
+{
+    static const int lattice[NOISES] = {6, 12, 24, 48, 96, 12};
+    static float map[MAP_CELLS], tmp[WORLD_LATTICE_MAX * MAP_N];
+    static float noise[(32 + 2 * ZT_GROUND_MARGIN) * ZT_GROUND_DEPTHS * ZT_GROUND_NOISES], ray[18 * 32 * 4];
+    static int32_t column[18 * 32];
+    int bad = 0;
+    zt_ground_look(&(zt_ground){seed, ZT_GROUND_TILE}, &(zt_ground_camera){.x = 200, .z = 100},
+                   &(zt_ground_sight){18, 32, noise, column, ray});
+    for (int n = 0; n < NOISES; n++) {
+        memset(map, 0, sizeof map);
+        world_noise_add(map, MAP_N, world_hash(seed + (uint64_t)n), lattice[n], 1.0f, tmp);
+        for (int i = 0; i < (32 + 2 * ZT_GROUND_MARGIN) * ZT_GROUND_DEPTHS; i++) {
+            const float u = 0.7f * (float)(2 * (i / ZT_GROUND_DEPTHS - ZT_GROUND_MARGIN) - 31) / 32.0f;
+            const float z = zt_ground_depth(i % ZT_GROUND_DEPTHS);
+            const float want = between(map, 200.0f + u * z, 100.0f + z);
+            // the map is read between its cells: an eighth of the curvature, at most 0.1 for the finest noise
+            bad += fabsf(noise[i * ZT_GROUND_NOISES + n] - want) > (n == 4 ? 0.1f : 0.03f);
+        }
+    }
+    return check(!bad, "cameras see the terrain's noise", bad);
+}
+
 static int selftest(void)
 {
     enum { w = 256, h = 144, frames = 6 };
@@ -168,6 +204,7 @@ static int selftest(void)
         free(again);
         free(l);
     }
+    bad += same_noise(7) + same_noise(70);
     // A wide sea or a far plain may match anywhere: nine of ten must be seen to turn.
     bad += check(right * 10 >= turns * 9, "turning right moves the picture left", right);
     bad += check(left * 10 >= turns * 9, "turning left moves the picture right", left);
