@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "diffusion/dit.h"
 #include "diffusion/exact.h"
+#include "kernels/device.h"
 
 #define TALL       20.0f        // cells: unit of a height
 #define FIELD      1.4f         // slopes from the left edge to the right one
@@ -179,15 +180,50 @@ static void march(const zt_dit *t, int column, float slope, float *mean, float *
     *left = (float)free;
 }
 
+// What threads share in a look.
+struct glance {
+    const zt_dit           *t;
+    const zt_ground        *ground;
+    const zt_ground_camera *camera;
+};
+
+enum { BAND = 6 };              // columns, or rows of rays, of a job
+
+static void look(void *cookie, int i, int thread)
+{
+    const struct glance *const l = cookie;
+    const zt_ground_sight *const s = &l->t->ground.sight;
+    const int W = columns(l->t->c), bands = (W + BAND - 1) / BAND, j = (i - bands) * BAND;
+    if (i < bands)
+        zt_ground_columns(l->ground, l->camera, s, i * BAND, ZT_MIN((i + 1) * BAND, W));
+    else
+        zt_ground_rays(l->ground, l->camera, s, j, ZT_MIN(j + BAND, s->h));
+}
+
+static void meet(void *cookie, int row, int thread)
+{
+    const struct glance *const l = cookie;
+    const zt_dit *const t = l->t;
+    const zt_ground_reader *const r = &t->ground;
+    const int F = t->c->ground.features, code = t->c->ground.code, w = r->sight.w;
+    for (int i = row * w; i < (row + 1) * w; i++) {
+        const float *const ray = r->sight.ray + 4 * i;
+        float *const mean = r->met + i * (F + MORE_OF_RAY + code), *const more = mean + F;
+        march(t, r->sight.column[i], ray[0], mean, &more[0], &more[1]);
+        memcpy(more + 2, ray, 4 * sizeof(float));
+        more[6] = sqrtf(ZT_MAX(ray[0], 0));
+        memcpy(more + MORE_OF_RAY, r->feeling, sizeof(float) * (size_t)code);
+    }
+}
+
 void zt_dit_ground(zt_dit *t, const zt_ground *ground, zt_ground_camera *camera, bool climb, const float *prompt,
                    float *out)
 {
-    const zt_ground_config *const g = &t->c->ground;
     const zt_ground_reader *const r = &t->ground;
-    const int F = g->features, hidden = g->hidden, C = t->c->rope_columns, rays = r->sight.h * r->sight.w;
+    const int hidden = t->c->ground.hidden, C = t->c->rope_columns, rays = r->sight.h * r->sight.w;
+    struct glance l = { t, ground, camera };
     double sine, cosine;
-    zt_ground_sight sight = r->sight;
-    zt_ground_look(ground, camera, &sight);
+    zt_parallel_for(t->d, (columns(t->c) + BAND - 1) / BAND + (r->sight.h + BAND - 1) / BAND, look, &l);
     zt_exact_sincos(camera->yaw - camera->sun, &sine, &cosine);
     linear(t, r->prompt, prompt, 1, &r->code, ZT_ACT_NONE);
     linear(t, r->feeling, prompt, 1, &r->mood, ZT_ACT_NONE);
@@ -195,18 +231,7 @@ void zt_dit_ground(zt_dit *t, const zt_ground *ground, zt_ground_camera *camera,
     if (climb)
         zt_ground_climb(camera, ahead(t));
     textures(t, camera, (float)cosine, (float)sine);
-
-    float *to = r->met;
-    for (int i = 0; i < rays; i++, to += g->code) {
-        const float *const ray = r->sight.ray + 4 * i;
-        float *const mean = to;
-        to += F;
-        march(t, r->sight.column[i], ray[0], mean, &to[0], &to[1]);
-        memcpy(to + 2, ray, 4 * sizeof(float));
-        to[6] = sqrtf(ZT_MAX(ray[0], 0));
-        to += MORE_OF_RAY;
-        memcpy(to, r->feeling, sizeof(float) * (size_t)g->code);
-    }
+    zt_parallel_for(t->d, r->sight.h, meet, &l);
     linear(t, r->inner, r->met, rays, &r->look[0], ZT_ACT_SILU);
     linear(t, r->deep, r->inner, rays, &r->look[1], ZT_ACT_SILU);
     for (int i = 0; i < rays; i++) {

@@ -257,14 +257,16 @@ void zt_ground_climb(zt_ground_camera *c, float ahead)
     c->y = c->y < 3 ? 3 : c->y;
 }
 
-// Rays of the picture, turned by roll and pitch: nearest column, slope, light and clouds.
-static void cast(noises *n, const zt_ground_camera *c, double sin_yaw, double cos_yaw, zt_ground_sight *s)
+// Turned by roll and pitch: nearest column, slope, light and clouds.
+void zt_ground_rays(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s, int from, int to)
 {
-    double sp, cp, sr, cr, ss, cs;
+    noises n = noises_of(g);
+    double sin_yaw, cos_yaw, sp, cp, sr, cr, ss, cs;
+    zt_exact_sincos(c->yaw, &sin_yaw, &cos_yaw);
     zt_exact_sincos((double)c->pitch, &sp, &cp);
     zt_exact_sincos((double)c->roll, &sr, &cr);
     zt_exact_sincos(c->sun, &ss, &cs);
-    for (int i = 0; i < s->h * s->w; i++) {
+    for (int i = from * s->w; i < to * s->w; i++) {
         const double px = TAN_HALF * (2 * (i % s->w) + 1 - s->w) / s->w, py = -TAN_HALF * (2 * (i / s->w) + 1 - s->h) / s->w;
         const double y = py * cr - px * sr, inv = 1 / (cp - y * sp);
         const double u = (px * cr + py * sr) * inv, slope = (y * cp + sp) * inv;
@@ -274,21 +276,26 @@ static void cast(noises *n, const zt_ground_camera *c, double sin_yaw, double co
         s->ray[4 * i] = (float)slope;
         s->ray[4 * i + 1] = (float)((dx * ss + dz * cs) / sqrt(1 + u * u));
         s->ray[4 * i + 2] = (float)((dx * cs - dz * ss) / sqrt(1 + u * u));
-        s->ray[4 * i + 3] = slope > 0.03 ? clouds_at(n, c, dx, dz, slope) : 0;
+        s->ray[4 * i + 3] = slope > 0.03 ? clouds_at(&n, c, dx, dz, slope) : 0;
     }
 }
 
-void zt_ground_look(const zt_ground *g, const zt_ground_camera *c, zt_ground_sight *s)
+void zt_ground_columns(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s, int from, int to)
 {
+    noises n = noises_of(g);
     double sin_yaw, cos_yaw;
     zt_exact_sincos(c->yaw, &sin_yaw, &cos_yaw);
-    noises n = noises_of(g);
-    float *to = s->noise;
-    for (int i = -ZT_GROUND_MARGIN; i < s->w + ZT_GROUND_MARGIN; i++) {
+    float *at = s->noise + from * ZT_GROUND_DEPTHS * ZT_GROUND_NOISES;
+    for (int i = from - ZT_GROUND_MARGIN; i < to - ZT_GROUND_MARGIN; i++) {
         const double u = TAN_HALF * (2 * i + 1 - s->w) / s->w, dx = sin_yaw + u * cos_yaw, dz = cos_yaw - u * sin_yaw;
         double depth = NEAR;
-        for (int j = 0; j < ZT_GROUND_DEPTHS; j++, depth *= RATIO, to += ZT_GROUND_NOISES)
-            noises_at(&n, c->x + dx * depth, c->z + dz * depth, to);
+        for (int j = 0; j < ZT_GROUND_DEPTHS; j++, depth *= RATIO, at += ZT_GROUND_NOISES)
+            noises_at(&n, c->x + dx * depth, c->z + dz * depth, at);
     }
-    cast(&n, c, sin_yaw, cos_yaw, s);
+}
+
+void zt_ground_look(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s)
+{
+    zt_ground_columns(g, c, s, 0, s->w + 2 * ZT_GROUND_MARGIN);
+    zt_ground_rays(g, c, s, 0, s->h);
 }

@@ -61,7 +61,12 @@ void zt_ground_step(const zt_ground *g, zt_ground_camera *c, const float control
 // Then its height: springs keep it 10 to 52 cells above `ahead`, the highest ground ahead; at first it is 21 above.
 void zt_ground_climb(zt_ground_camera *c, float ahead);
 
-void zt_ground_look(const zt_ground *g, const zt_ground_camera *c, zt_ground_sight *s);
+// Fills noise for the columns [from, to), of w + 2 MARGIN; or column and ray for the rows [from, to), of h. Any threads.
+void zt_ground_columns(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s, int from, int to);
+void zt_ground_rays(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s, int from, int to);
+
+// Both, whole.
+void zt_ground_look(const zt_ground *g, const zt_ground_camera *c, const zt_ground_sight *s);
 
 #ifdef __cplusplus
 }
