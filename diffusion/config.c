@@ -478,7 +478,7 @@ static bool check_ground(const zt_config *c)
     for (int i = 0; i < ZT_GROUND_CONTROLS; i++)
         if (i >= c->n_controls || strcmp(c->control[i], name[i]) != 0)
             return false;
-    return c->n_controls == ZT_GROUND_CONTROLS && c->rope_rows > 0 && c->chunk_frames == 1 && !c->recache_frames;
+    return c->n_controls == ZT_GROUND_CONTROLS && c->warp && c->rope_rows > 0 && c->chunk_frames == 1 && !c->recache_frames;
 }
 
 static bool check_blocks(reader *r)
@@ -516,12 +516,13 @@ static bool check(reader *r)
     if (c->position_embedding && !c->rope_rows)
         return refuse(r, "position_embedding", "needs rope_grid");
     if (c->ground.hidden && !check_ground(c))
-        return refuse(r, "ground", "needs rope_grid, chunk_frames 1, no recache_frames and the controls yaw, pitch, speed, climb");
+        return refuse(r, "ground", "needs warp, rope_grid, chunk_frames 1, no recache_frames and the controls yaw, pitch, speed, climb");
     if (c->residual && !c->previous)
         return refuse(r, "residual", "needs previous_frames");
     if (c->warp && !c->residual)
         return refuse(r, "warp", "needs residual");
-    if (c->previous && c->in_dim != (1 + c->previous + (c->previous_shifts ? 4 : 0)) * c->out_dim + c->previous)
+    const int latents = 1 + c->previous + (c->previous_shifts ? 4 : 0) + (c->ground.hidden ? 1 : 0);
+    if (c->previous && c->in_dim != latents * c->out_dim + c->previous)
         return refuse(r, "in_dim", "does not fit out_dim and previous_frames");
     if (!c->previous && c->in_dim != c->out_dim)
         return refuse(r, "in_dim", "differs from out_dim: not a text-to-video model");

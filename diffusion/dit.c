@@ -164,6 +164,8 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
                          (1 + c->previous) * C + p);
     if (c->previous_shifts)
         moved_in(t, s, f->latent[1], in);
+    if (f->place)
+        t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->place, ZT_F32, 1, C, s->h, s->w), c->in_dim - C);
     zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
     const int past = t->past_rope, ns = past / 6, nt = past / 2 - 2 * ns;
     if (past)
@@ -372,8 +374,19 @@ static zt_tensor planes(const void *data, int C, const zt_segment *s)
     return zt_tensor_4d((void *)data, ZT_F32, 1, C, s->h, s->w);
 }
 
-// f->v = (x - last - r) / sigma of the head's output [C or C + 2][h][w]: r, then how `last`, the latent before, is moved;
-// sigma is at least 0.05.
+// moved = share * moved + (1 - share) * place; share is sigmoid(s), 0 where the latent before is missing.
+static void settle(const zt_segment *s, const zt_frame_in *f, int C, const float *share, float *moved)
+{
+    const int n = s->h * s->w;
+    for (int i = 0; i < n; i++) {
+        const float g = (1 - f->mask[0][i]) / (1 + (float)zt_exact_exp(-(double)share[i]));
+        for (int j = i; j < C * n; j += n)
+            moved[j] = g * moved[j] + (1 - g) * f->place[j];
+    }
+}
+
+// f->v = (x - last - r) / sigma of the head's output [C or more][h][w]: r, then how `last`, the latent before, is moved, then its
+// share against what the ground alone shows; sigma is at least 0.05.
 static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_in *f, const float *head)
 {
     const zt_kernels *const k = &t->d->k;
@@ -384,6 +397,8 @@ static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_
     if (t->c->warp) {
         const zt_tensor moved = planes(t->work.moved, C, s);
         k->warp(t->d, moved, last, planes(head + C * s->h * s->w, 2, s));
+        if (f->place)
+            settle(s, f, C, head + (C + 2) * s->h * s->w, t->work.moved);
         last = moved;
     }
     k->combine(t->d, v, 1, planes(head, C, s), 1, last);
@@ -392,7 +407,7 @@ static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_
 
 int zt_dit_head_channels(const zt_config *c)
 {
-    return c->out_dim + (c->warp ? 2 : 0);
+    return c->out_dim + (c->warp ? 2 : 0) + (c->ground.hidden ? 1 : 0);
 }
 
 static void frame_out(zt_dit *t, const zt_segment *s, const zt_frame_in *f, zt_tensor out)

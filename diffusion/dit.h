@@ -35,7 +35,8 @@ typedef struct zt_mlp {
 
 // Sees the ground's noise.
 typedef struct zt_ground_reader {
-    zt_matrix code, mood, shape[3], surface[3], look[2], token;
+    zt_matrix code, mood, shape[3], surface[3], look[2], token, read[2];
+    const float *norm_scale, *norm_shift;           // [d]: before read
     const float *sharp;                             // logarithm of how sharply a ray ends, in rays
     float  depth[ZT_GROUND_DEPTHS], log_depth[ZT_GROUND_DEPTHS];
     void  *memory;                                  // of all that follows
@@ -43,6 +44,7 @@ typedef struct zt_ground_reader {
     float *prompt, *feeling;                        // the prompt's code and mood
     float *near, *deep_shape, *height, *above, *surface_in, *deep_surface, *texture;     // per sample
     float *inner, *met, *deep, *four;               // per ray (inner: or sample)
+    float *normed, *read_in, *read_out, *native;    // per token; [C][2 rope_rows][2 rope_columns]
 } zt_ground_reader;
 
 // One frame of a segment.
@@ -52,6 +54,7 @@ typedef struct zt_frame_in {
     float        t, t_next;
     const float *control;                           // [n_controls]
     const float *ground;                            // [rope_rows * rope_columns][d], added like places; NULL: none
+    const float *place;                             // [C][h][w]: the picture as the ground alone has it
     int          slot;                              // its keys and values go there
     float       *v;                                 // out: velocity [C][h][w]
 } zt_frame_in;
@@ -121,7 +124,7 @@ int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum
                  enum zt_type text_type);
 void zt_dit_finish(zt_dit *t);
 
-// Of a latent pixel: out_dim, and two of its movement when the last latent is warped.
+// Of a latent pixel: out_dim, two of its movement when the last latent is warped, and its share when there is the ground.
 int zt_dit_head_channels(const zt_config *c);
 
 // Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then
@@ -147,10 +150,11 @@ void zt_dit_end(zt_dit *t);
 int  zt_dit_reserve_text(zt_dit *t, int rows);
 int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n, float *mean);
 
-// For models with the key "ground". What the camera sees, with the mean of a prompt's rows [d]: out [rope_rows *
-// rope_columns][d]. Sets the camera's height if `climb`. Like zt_dit_text() it has buffers of its own.
+// For models with the key "ground". What the camera sees, with the mean of a prompt's rows [d]: tokens [rope_rows *
+// rope_columns][d], latents [C][h][w]. Sets the camera's height if `climb`. Like zt_dit_text() it has buffers of its own.
 int  zt_dit_ground_load(zt_dit *t, zt_loader *l);
-void zt_dit_ground(zt_dit *t, const zt_ground *g, zt_ground_camera *c, bool climb, const float *prompt, float *out);
+void zt_dit_ground(zt_dit *t, const zt_ground *g, zt_ground_camera *c, bool climb, const float *prompt, float *tokens,
+                    float *latents, int h, int w);
 
 // PREFIXgate.weight and so on; *expert (free() it) holds what m points to.
 int  zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c, const char *prefix);

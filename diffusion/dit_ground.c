@@ -16,7 +16,7 @@
 #define FIELD      1.4f         // slopes from the left edge to the right one
 #define LOG_MIDDLE 3.0f         // taken from the logarithm of a depth
 
-enum { D = ZT_GROUND_DEPTHS, MORE = 7, MORE_OF_RAY = 7 };
+enum { D = ZT_GROUND_DEPTHS, MORE = 7, MORE_OF_RAY = 7, READ = 256 };
 
 static int columns(const zt_config *c)
 {
@@ -38,7 +38,8 @@ static int reserve(zt_dit *t)
         { &r->deep_shape, samples * (size_t)g->shape },
         { &r->height, samples }, { &r->above, samples }, { &r->surface_in, samples * (ZT_GROUND_NOISES + code + MORE) },
         { &r->deep_surface, samples * hidden }, { &r->texture, samples * F }, { &r->met, rays * (F + MORE_OF_RAY + code) }, { &r->deep, rays * hidden },
-        { &r->four, rays * hidden },
+        { &r->four, rays * hidden }, { &r->normed, rays / 4 * (size_t)t->c->dim }, { &r->read_in, rays / 4 * READ },
+        { &r->read_out, rays * (size_t)t->c->out_dim }, { &r->native, rays * (size_t)t->c->out_dim },
     };
     size_t all = 0;
     for (size_t i = 0; i < ZT_LEN(list); i++)
@@ -79,13 +80,19 @@ int zt_dit_ground_load(zt_dit *t, zt_loader *l)
         { &r->look[0], "ground.look.0", g->hidden, g->features + MORE_OF_RAY + g->code },
         { &r->look[1], "ground.look.2", g->hidden, g->hidden },
         { &r->token, "ground.token", t->c->dim, 4 * g->hidden },
+        { &r->read[0], "ground.read.1", READ, t->c->dim },
+        { &r->read[1], "ground.read.3", 4 * t->c->out_dim, READ },
     };
     for (size_t i = 0; i < ZT_LEN(list); i++) {
         const int err = zt_load_linear(l, list[i].to, l->other, list[i].N, list[i].K, list[i].name);
         if (err)
             return err;
     }
-    const int err = zt_load_floats(l, &r->sharp, "ground.sharp", 1, (const int64_t[]){ 1 });
+    int err = zt_load_vector(l, &r->sharp, "ground.sharp", 1);
+    if (!err)
+        err = zt_load_vector(l, &r->norm_scale, "ground.read.0.weight", t->c->dim);
+    if (!err)
+        err = zt_load_vector(l, &r->norm_shift, "ground.read.0.bias", t->c->dim);
     return err ? err : reserve(t);
 }
 
@@ -216,8 +223,22 @@ static void meet(void *cookie, int row, int thread)
     }
 }
 
+// A first idea of the picture: latents [C][h][w] of the tokens' vectors, the nearest of the native ones.
+static void first_idea(const zt_dit *t, const float *tokens, float *latents, int h, int w)
+{
+    const zt_ground_reader *const r = &t->ground;
+    const int d = t->c->dim, C = t->c->out_dim, H = r->sight.h, W = r->sight.w, T = H * W / 4;
+    t->d->k.layer_norm(t->d, zt_tensor_2d(r->normed, ZT_F32, T, d), zt_tensor_2d((float *)tokens, ZT_F32, T, d), r->norm_scale,
+                       r->norm_shift, d, NULL, 1e-5f);
+    linear(t, r->read_in, r->normed, T, &r->read[0], ZT_ACT_SILU);
+    linear(t, r->read_out, r->read_in, T, &r->read[1], ZT_ACT_NONE);
+    t->d->k.unpatchify(t->d, zt_tensor_4d(r->native, ZT_F32, 1, C, H, W), zt_tensor_2d(r->read_out, ZT_F32, T, 4 * C));
+    for (int i = 0; i < C * h * w; i++)
+        latents[i] = r->native[(i / (h * w) * H + i / w % h * H / h) * W + i % w * W / w];
+}
+
 void zt_dit_ground(zt_dit *t, const zt_ground *ground, zt_ground_camera *camera, bool climb, const float *prompt,
-                   float *out)
+                   float *tokens, float *latents, int h, int w)
 {
     const zt_ground_reader *const r = &t->ground;
     const int hidden = t->c->ground.hidden, C = t->c->rope_columns, rays = r->sight.h * r->sight.w;
@@ -238,5 +259,6 @@ void zt_dit_ground(zt_dit *t, const zt_ground *ground, zt_ground_camera *camera,
         const int y = i / (2 * C), x = i % (2 * C);
         memcpy(r->four + ((y / 2 * C + x / 2) * 4 + y % 2 * 2 + x % 2) * hidden, r->deep + i * hidden, sizeof(float) * (size_t)hidden);
     }
-    linear(t, out, r->four, rays / 4, &r->token, ZT_ACT_NONE);
+    linear(t, tokens, r->four, rays / 4, &r->token, ZT_ACT_NONE);
+    first_idea(t, tokens, latents, h, w);
 }

@@ -40,16 +40,22 @@ static int kept(const zt_config *c)
     return ZT_MAX(c->previous, recached(c)) + 2;
 }
 
-// Of what one frame sees of the ground's noise.
-static size_t ground_floats(const zt_config *c)
+// Of what one frame is told of the ground: its tokens' vectors.
+static size_t told_floats(const zt_config *c)
 {
-    return c->ground.hidden ? (size_t)zt_round_up((int64_t)c->rope_rows * c->rope_columns * c->dim, 16) : 0;
+    return (size_t)zt_round_up((int64_t)c->rope_rows * c->rope_columns * c->dim, 16);
+}
+
+// And latents.
+static size_t ground_floats(const zt_model *m, int w, int h)
+{
+    return m->c.ground.hidden ? told_floats(&m->c) + latent_floats(m, w, h) : 0;
 }
 
 // x, v, blank, ones and the x0 of the frames before; what two frames see of the ground
 static size_t latent_bytes(const zt_model *m, int w, int h)
 {
-    return ((size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) + 2 * ground_floats(&m->c)) * sizeof(float);
+    return ((size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) + 2 * ground_floats(m, w, h)) * sizeof(float);
 }
 
 // What the blocks that are not plain keep.
@@ -157,7 +163,7 @@ static int allocate(zt_state *s)
         *to[i] = p;
     for (int i = 0; i < kept(c); i++, p += n)
         s->x0[i] = p;
-    for (int i = 0; i < 2 && c->ground.hidden; i++, p += ground_floats(c))
+    for (int i = 0; i < 2 && c->ground.hidden; i++, p += ground_floats(m, s->w, s->h))
         s->seen[i] = p;
     for (int i = 0; i < s->lw * s->lh; i++)
         s->ones[i] = 1;
@@ -261,7 +267,9 @@ static void look_at_ground(zt_state *s)
 {
     if (!s->placed)
         zt_ground_step(&s->ground, &s->camera, s->now.control);
-    zt_dit_ground(&s->m->dit, &s->ground, &s->camera, !s->placed, s->text[s->now.text].mean, s->seen[s->now.number & 1]);
+    float *const told = s->seen[s->now.number & 1];
+    zt_dit_ground(&s->m->dit, &s->ground, &s->camera, !s->placed, s->text[s->now.text].mean, told, told + told_floats(&s->m->c),
+                  s->lh, s->lw);
     s->placed = false;
 }
 
@@ -312,11 +320,11 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
     const size_t plane = (size_t)c->out_dim * (size_t)(s->lw * s->lh);
     zt_frame_in *const in = s->in + i * F;
     int *const slot = s->slot + i * c->window_frames;
-    const float *const x = job ? s->x : x0_of(s, number);
+    const float *const x = job ? s->x : x0_of(s, number), *const told = s->seen[number & 1];
     for (int j = 0; j < F; j++) {
         in[j] = (zt_frame_in){ .t = job ? job->t : 0, .t_next = job ? job->t_next : 0, .control = f->control,
                                .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
-                               .ground = s->seen[number & 1], .v = s->v + (size_t)j * plane };
+                               .ground = told, .place = told ? told + told_floats(c) : NULL, .v = s->v + (size_t)j * plane };
         look_back(s, &in[j], number);
         if (s->image && number == 0 && j == 0) {        // it is clean already
             in[j].latent[0] = s->image;

@@ -23,7 +23,7 @@
 #include "diffusion/weights.h"
 
 enum { CHANNELS = 16, PREVIOUS = 2, CONTROLS = 4, TEXT = 128, TOKENS = 16, FREQ = 256 };
-enum { CODE = 11, SHAPE = 24, HIDDEN = 20, FEATURES = 18 };     // of what sees the ground
+enum { CODE = 11, SHAPE = 24, HIDDEN = 20, FEATURES = 18, READ = 256 };     // of what sees the ground
 
 struct shape {
     int dim, heads, layers, experts, inter, ffn, w, h, window, sink, chunk, recache, ground;
@@ -213,7 +213,7 @@ static int previous(const struct shape *s)
 
 static int in_dim(const struct shape *s)
 {
-    return (1 + previous(s)) * CHANNELS + previous(s);
+    return (1 + previous(s) + (s->ground ? 1 : 0)) * CHANNELS + previous(s);
 }
 
 // Of the network that sees the ground's noise (diffusion/dit_ground.c).
@@ -232,6 +232,10 @@ static void ground(struct list *l, int64_t d)
     linear(l, ZT_F32, HIDDEN, HIDDEN, "ground.look", ".2");
     linear(l, ZT_F32, d, 4 * HIDDEN, "ground.token", "");
     add(l, ZT_F32, 1.5, 0, 1, (const int64_t[]){ 1 }, "ground.sharp");
+    add(l, ZT_F32, 1, 0.1, 1, &d, "ground.read.0.weight");
+    add(l, ZT_F32, 0, 0.1, 1, &d, "ground.read.0.bias");
+    linear(l, ZT_F32, READ, d, "ground.read", ".1");
+    linear(l, ZT_F32, 4 * CHANNELS, READ, "ground.read", ".3");
 }
 
 static void transformer(struct list *l, const struct shape *s)
@@ -247,7 +251,7 @@ static void transformer(struct list *l, const struct shape *s)
     linear(l, ZT_F32, TEXT, TEXT, "words", ".mix");
     mlp(l, TEXT, d, "text_embedding");
     add(l, ZT_F32, 0, 0.3, 3, (const int64_t[]){ 1, 2, d }, "head.modulation");
-    linear(l, ZT_F32, 4 * CHANNELS, d, "head", ".head");
+    linear(l, ZT_F32, 4 * (CHANNELS + (s->ground ? 3 : 0)), d, "head", ".head");
     for (int i = 0; i < s->layers; i++)
         block(l, s, i);
     if (s->ground)
@@ -330,7 +334,7 @@ static int write_config(const struct shape *s)
             "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
             s->chunk, s->window, s->sink, s->recache, s->kv, s->sampler, s->w, s->h);
     if (s->ground)
-        fprintf(f, "  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n", CODE, SHAPE, HIDDEN, FEATURES);
+        fprintf(f, "  \"residual\": true, \"warp\": true,\n  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n", CODE, SHAPE, HIDDEN, FEATURES);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"

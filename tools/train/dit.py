@@ -12,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = {
-    "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 114, "out_dim": 16,
+    "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 130, "out_dim": 16,
     "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
     "ground": {"code": 19, "shape": 96, "hidden": 128, "features": 48},
@@ -321,7 +321,7 @@ TALL, ROW = 20.0, 0.7 * 2 / 32                                      # a height's
 class Ground(nn.Module):
     """Sees the ground through its noise (diffusion/ground.h): how high it is and what grows on it at every sample, then what every ray meets.
 
-    What comes out of a ray is a mean over its samples, weighted by how likely it ends there; four rays make a token's vector."""
+    What comes out of a ray is a mean over its samples, weighted by how likely it ends there; four rays make a token's vector, and this a first idea of the latents."""
 
     def __init__(self, d, c):
         super().__init__()
@@ -331,6 +331,7 @@ class Ground(nn.Module):
         self.surface = nn.Sequential(nn.Linear(13 + 7 + code, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU(), nn.Linear(wide, features))
         self.look = nn.Sequential(nn.Linear(features + 7 + code, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU())
         self.token = nn.Linear(4 * wide, d)
+        self.read = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 256), nn.SiLU(), nn.Linear(256, 64))
         self.sharp = nn.Parameter(torch.tensor(2.0))
         self.heights = None
 
@@ -340,7 +341,8 @@ class Ground(nn.Module):
         return self.shape(torch.cat([noise.to(code.dtype), code[:, None, None].expand(*noise.shape[:3], -1)], -1))[..., 0].float()
 
     def forward(self, sight, prompt):
-        """sight: noise [N, 42, 36, 13], column [N, 18, 32], ray [N, 18, 32, 4], camera [N, 3] (y, cosine and sine of yaw - sun); prompt [N, d] -> [N, 144, d]"""
+        """sight: noise [N, 42, 36, 13], column [N, 18, 32], ray [N, 18, 32, 4], camera [N, 3] (y, cosine and sine of yaw - sun); prompt [N, d]
+        -> [N, 144, d], and latents [N, 16, 18, 32]: the picture without anything before it"""
         noise, column, ray, camera = sight
         N, W, D, _ = noise.shape
         depth = DEPTHS.float().to(noise.device)
@@ -372,7 +374,9 @@ class Ground(nn.Module):
         more = torch.stack([far, free[..., -1], slope, *(ray[..., i].flatten(1) for i in (1, 2, 3)), slope.clamp(min=0).sqrt()], -1)
         out = self.look(torch.cat([mean, more.to(kind), mood[:, None].expand(-1, at.shape[1], -1)], -1))
         out = out.unflatten(1, (9, 2, 16, 2)).permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2)
-        return self.token(out)                                                             # [N, 144, d]
+        tokens = self.token(out)                                                           # [N, 144, d]
+        z = self.read(tokens.float()).float().unflatten(1, (9, 16)).unflatten(3, (2, 2, 16))
+        return tokens, z.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
 
 class Flyover(nn.Module):
@@ -390,7 +394,7 @@ class Flyover(nn.Module):
         self.words = Words(c["n_tokens"], c["text_dim"])
         self.text_embedding = two_layers(c["text_dim"], d, nn.GELU(approximate="tanh"))
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["num_layers"]))
-        self.head = Head(d, 4 * (c["out_dim"] + (2 if c.get("warp") else 0)), c["eps"])
+        self.head = Head(d, 4 * (c["out_dim"] + (2 if c.get("warp") else 0) + (1 if c.get("ground") else 0)), c["eps"])
         self.moved, self.reach = None, REACH
         if c.get("ground"):
             self.ground = Ground(d, c["ground"])
@@ -421,14 +425,14 @@ class Flyover(nn.Module):
         return pooled(self.text_embedding(text), missing)
 
     def see(self, sight, ids):
-        """What frames are told of the ground that they see [N, T, d]; sight as Ground takes it, ids [N, L]."""
+        """What frames are told of the ground that they see: [N, T, d], latents [N, 16, h, w]; sight as Ground takes it, ids [N, L]."""
         return self.ground(sight, self.prompt(ids))
 
-    def embed(self, x, previous):
+    def embed(self, x, previous, place):
         """Noisy latents [B, F, C, 16, h, w] and previous ones [B, F, C, 2, 16, h, w] (NaN where missing) -> tokens."""
         gone = torch.isnan(previous[..., :1, :, :])                                        # [B, F, C, 2, 1, h, w]
         previous = torch.nan_to_num(previous)
-        z = torch.cat([x, previous.flatten(3, 4), gone.float().flatten(3, 4), shifts(previous[:, :, :, 0])], 3)
+        z = torch.cat([x, previous.flatten(3, 4), gone.float().flatten(3, 4), shifts(previous[:, :, :, 0])] + ([] if place is None else [place]), 3)
         z = z.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))                                # [..., in, r, 2, c, 2]
         z = z.movedim(3, -1).transpose(4, 5)                                               # [..., r, c, 2, 2, in]
         z = z.flatten(-3).flatten(3, 4)                                                    # [B, F, C, T, 4 * in]
@@ -447,9 +451,13 @@ class Flyover(nn.Module):
         text, missing = self.words(ids.flatten(0, 1))
         text = self.text_embedding(text)
         rope = self.rope(frames, rows, cols, x.device, frame)
-        y = self.embed(x, previous).float() + self.places(rows, cols)
+        place = x.new_zeros(()) if c.get("ground") else None
         if ground is not None:
-            y = y + ground.float().unflatten(0, (B, frames))[:, :, None]
+            place = ground[1].float().unflatten(0, (B, frames))[:, :, None]
+        place = None if place is None else place.expand(x.shape)
+        y = self.embed(x, previous, place).float() + self.places(rows, cols)
+        if ground is not None:
+            y = y + ground[0].float().unflatten(0, (B, frames))[:, :, None]
         for i, b in enumerate(self.blocks):
             y = b(y, e0, rope, text, missing, window, top_k or c["n_activated_experts"], caches and caches[i])
         v = self.head(y, e).float()                                                        # [B, F, C, T, (q r c)]
@@ -457,8 +465,11 @@ class Flyover(nn.Module):
         v = v.permute(0, 1, 2, 7, 3, 5, 4, 6).flatten(6, 7).flatten(4, 5)
         last = torch.nan_to_num(previous[:, :, :, 0])
         if c.get("warp"):
-            v, move = v.split([c["out_dim"], 2], 3)
+            v, move, *share = v.split([c["out_dim"], 2] + ([1] if c.get("ground") else []), 3)
             last = self.moved = warped(last.flatten(0, 2), self.reach * move.flatten(0, 2)).view_as(last)
+        if c.get("ground"):
+            share = torch.sigmoid(share[0]) * (1 - torch.isnan(previous[:, :, :, 0, :1]).float())
+            last = share * last + (1 - share) * place
         if c.get("residual"):
             v = (x - last - v) / t.clamp(min=0.05)[..., None, None, None]
         return v

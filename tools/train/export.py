@@ -39,7 +39,7 @@ def pixels(state, reach):
     out = dict(state)
     for name in ("head.head.weight", "head.head.bias"):
         rows = out[name].clone().unflatten(0, (4, -1))
-        rows[:, LATENT:] *= reach
+        rows[:, LATENT:LATENT + 2] *= reach
         out[name] = rows.flatten(0, 1)
     return out
 

@@ -3,7 +3,7 @@
 
 "clips" renders and encodes clips of many worlds with the noise that their cameras see. "heights" learns how high the ground is at a
 sample, from the renderer's maps; then that stays as it is. "ground" learns what grows there and what a ray makes of it: the latents of single frames, each
-token on its own. A small network for reading them out serves this stage only.
+token on its own.
 """
 import numpy as np
 import torch
@@ -73,24 +73,13 @@ def keep(run, trainer, stage):
         run.finish()
 
 
-def read_out(read, tokens):
-    """[N, 144, d] -> latents [N, 16, 18, 32]"""
-    z = read(tokens.float()).float().unflatten(1, (9, 16)).unflatten(3, (2, 2, 16))
-    return z.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
-
-
 def train(run):
     if run.stage != "ground":
         return {"clips": clips, "heights": heights}[run.stage](run)
     trainer = Trainer(run)
     model, ground, stores = trainer.model, trainer.model.ground, follow_stores(run)[1:]
-    d = model.config["dim"]
-    read = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 256), nn.SiLU(), nn.Linear(256, 64))
-    saved = run.load("read")
-    if saved:
-        read.load_state_dict(saved)
     ground.sharp.data.fill_(SHARP)
-    params = [p for n, p in ground.named_parameters() if not n.startswith(("code", "shape", "sharp"))] + list(read.parameters())
+    params = [p for n, p in ground.named_parameters() if not n.startswith(("code", "shape", "sharp"))]
     big = [p for p in params if p.dim() == 2 and min(p.shape) > 8]
     muon = Muon(big)
     adam = torch.optim.Adam([p for p in params if not any(p is q for q in big)], 2e-3, betas=(0.9, 0.98))
@@ -102,7 +91,7 @@ def train(run):
         with torch.no_grad():
             prompt = model.prompt(frame.ids)
         with torch.autocast("cpu", torch.bfloat16):
-            made = read_out(read, ground(frame.sight, prompt))
+            made = ground(frame.sight, prompt)[1]
         loss = (made - frame.latents).pow(2).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(params, 1.0)
@@ -115,7 +104,6 @@ def train(run):
         step += 1
         if step % 100 == 0:
             run.log(step=step, loss=mean)
-            run.save(read=read.state_dict())
     level(trainer, stores[0])
     keep(run, trainer, "ground")
 
@@ -125,8 +113,8 @@ def level(trainer, store):
     """Scales what the ground tells to half of what the tokens hold without it."""
     model, frame = trainer.model, store.sample(32, trainer.rng)
     previous = frame.latents[:, None, None, None].expand(-1, -1, -1, 2, -1, -1, -1)
-    own = model.embed(torch.randn(frame.latents.shape, generator=trainer.rng)[:, None, None], previous) + model.places(9, 16)
-    told = model.see(frame.sight, frame.ids)
+    own = model.embed(torch.randn(frame.latents.shape, generator=trainer.rng)[:, None, None], previous, frame.latents[:, None, None]) + model.places(9, 16)
+    told = model.see(frame.sight, frame.ids)[0]
     scale = 0.5 * own.pow(2).mean().sqrt() / told.pow(2).mean().sqrt()
     model.ground.token.weight.mul_(scale)
     model.ground.token.bias.mul_(scale)
