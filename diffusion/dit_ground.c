@@ -2,7 +2,7 @@
 // Sees the ground through its noise: how high it is and what grows on it at every sample, then what every ray meets.
 //
 // What comes out of a ray is a mean over the samples of its column, weighted by how likely the ray ends there (volume
-// rendering with opacities from the height above the ray); four rays make a token's vector. doc/formats.md has the formulas.
+// rendering as in NeRF, Mildenhall et al. 2020, with opacities from the height above the ray); four rays make a token's vector. doc/formats.md has the formulas.
 #include <errno.h>
 #include <math.h>
 #include <string.h>

@@ -23,15 +23,16 @@ SHARP = 1.8                                 # rays end within a fifth of a laten
 
 
 def clips(run):
-    encoder = encoder_of(run)
-    for store in follow_stores(run):
-        while store.done < store.clips:
-            if run.out_of_time():
-                return
-            store.extend(encoder)
-            if store.done % 50 == 0:
-                run.log(set=store.folder, clips=store.done)
-    run.finish()
+    encoder, stores = encoder_of(run), follow_stores(run)
+    run.tick()
+    while not run.out_of_time():
+        short = [s for s in stores if s.done < s.clips]
+        if not short or run.tick() >= 1:
+            return run.finish()
+        store = min(short, key=lambda s: s.done / s.clips)
+        store.extend(encoder)
+        if store.done % 50 == 0:
+            run.log(set=store.folder, clips=store.done)
 
 
 def height_error(ground, noise, prompt, height):
