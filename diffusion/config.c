@@ -149,7 +149,9 @@ static bool read_ground(reader *r)
     const struct {
         const char *key;
         int        *to;
-    } list[] = { { "code", &g->code }, { "shape", &g->shape }, { "hidden", &g->hidden }, { "features", &g->features } };
+    } list[] = {
+        { "code", &g->code }, { "shape", &g->shape }, { "hidden", &g->hidden }, { "features", &g->features },
+    };
     char key[ZT_WORD_BYTES];
     if (!zt_json_enter(&r->j, '{'))
         return false;
@@ -159,7 +161,7 @@ static bool read_ground(reader *r)
             i++;
         if (i == ZT_LEN(list))
             return refuse(r, "ground", "has an unknown key");
-        if (!read_whole(r, key, 1, 4096, list[i].to))
+        if (!read_whole(r, key, 1, 1024, list[i].to))
             return false;
     }
     if (!g->code || !g->shape || !g->hidden || !g->features)
@@ -464,6 +466,8 @@ static bool check_experts(reader *r)
 static bool check_usual(reader *r)
 {
     const zt_text_config *const t = &r->c->text;
+    if (t->n_usual && strcmp(t->encoder, "words") != 0)
+        return refuse(r, "usual", "is for the encoder words");
     if (t->n_usual && t->n_usual != t->n_groups)
         return refuse(r, "usual", "does not hold one token per group");
     for (int i = 0; i < t->n_usual; i++)
@@ -478,7 +482,8 @@ static bool check_ground(const zt_config *c)
     for (int i = 0; i < ZT_GROUND_CONTROLS; i++)
         if (i >= c->n_controls || strcmp(c->control[i], name[i]) != 0)
             return false;
-    return c->n_controls == ZT_GROUND_CONTROLS && c->warp && c->rope_rows > 0 && c->chunk_frames == 1 && !c->recache_frames;
+    return c->n_controls == ZT_GROUND_CONTROLS && c->warp && !c->recache_frames && c->rope_rows > 0
+        && c->rope_rows <= 64 && c->rope_columns <= 64;
 }
 
 static bool check_blocks(reader *r)
@@ -516,7 +521,7 @@ static bool check(reader *r)
     if (c->position_embedding && !c->rope_rows)
         return refuse(r, "position_embedding", "needs rope_grid");
     if (c->ground.hidden && !check_ground(c))
-        return refuse(r, "ground", "needs warp, rope_grid, chunk_frames 1, no recache_frames and the controls yaw, pitch, speed, climb");
+        return refuse(r, "ground", "needs warp, rope_grid up to 64 x 64, no recache_frames, yaw, pitch, speed, climb");
     if (c->residual && !c->previous)
         return refuse(r, "residual", "needs previous_frames");
     if (c->warp && !c->residual)

@@ -164,6 +164,7 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
                          (1 + c->previous) * C + p);
     if (c->previous_shifts)
         moved_in(t, s, f->latent[1], in);
+    assert(!f->place == !c->ground.hidden);
     if (f->place)
         t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->place, ZT_F32, 1, C, s->h, s->w), c->in_dim - C);
     zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
@@ -385,8 +386,8 @@ static void settle(const zt_segment *s, const zt_frame_in *f, int C, const float
     }
 }
 
-// f->v = (x - last - r) / sigma of the head's output [C or more][h][w]: r, then how `last`, the latent before, is moved, then its
-// share against what the ground alone shows; sigma is at least 0.05.
+// f->v = (x - last - r) / sigma of the head's output [C or more][h][w]: r, then how `last`, the latent before, is moved,
+// then its share against what the ground alone shows; sigma is at least 0.05.
 static void velocity_of_residual(zt_dit *t, const zt_segment *s, const zt_frame_in *f, const float *head)
 {
     const zt_kernels *const k = &t->d->k;

@@ -39,12 +39,14 @@ typedef struct zt_ground_reader {
     const float *norm_scale, *norm_shift;           // [d]: before read
     const float *sharp;                             // logarithm of how sharply a ray ends, in rays
     float  depth[ZT_GROUND_DEPTHS], log_depth[ZT_GROUND_DEPTHS];
-    void  *memory;                                  // of all that follows
+    void  *memory;                                  // of all that follows: buffers of one look
+    int64_t bytes;
     zt_ground_sight sight;
     float *prompt, *feeling;                        // the prompt's code and mood
     float *near, *deep_shape, *height, *above, *surface_in, *deep_surface, *texture;     // per sample
     float *inner, *met, *deep, *four;               // per ray (inner: or sample)
-    float *normed, *read_in, *read_out, *native;    // per token; [C][2 rope_rows][2 rope_columns]
+    float *normed, *read_in, *read_out;             // per token
+    float *native;                                  // latents [C][2 rope_rows][2 rope_columns]
 } zt_ground_reader;
 
 // One frame of a segment.
@@ -124,7 +126,7 @@ int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum
                  enum zt_type text_type);
 void zt_dit_finish(zt_dit *t);
 
-// Of a latent pixel: out_dim, two of its movement when the last latent is warped, and its share when there is the ground.
+// Of a latent pixel: out_dim, two of its movement when the last latent is warped, its share when there is the ground.
 int zt_dit_head_channels(const zt_config *c);
 
 // Makes room for passes of M tokens in S frames; while a pass is in work, the next one does it. 0 or -ENOMEM (then
@@ -145,16 +147,23 @@ void zt_dit_blocks(zt_dit *t, int from, int to);
 void zt_dit_end(zt_dit *t);
 
 // Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in
-// slot 0. mean [d]: of the rows as the model takes them; NULL: not wanted. 0 or -ENOMEM; cannot fail for texts of up to the rows that zt_dit_reserve_text() made room for. May run
-// while a pass is in work.
+// slot 0. mean [d]: of the rows as the model takes them; NULL: not wanted. 0 or -ENOMEM; cannot fail for texts of up to
+// the rows that zt_dit_reserve_text() made room for. May run while a pass is in work.
 int  zt_dit_reserve_text(zt_dit *t, int rows);
 int  zt_dit_text(zt_dit *t, zt_kv *kv, const float *rows, int n, float *mean);
 
-// For models with the key "ground". What the camera sees, with the mean of a prompt's rows [d]: tokens [rope_rows *
-// rope_columns][d], latents [C][h][w]. Sets the camera's height if `climb`. Like zt_dit_text() it has buffers of its own.
+// For models with the key "ground": what a camera sees, for one frame. Like zt_dit_text() it has buffers of its own, so that
+// frames begin while a pass is in work; one thread at a time.
+typedef struct zt_dit_look {
+    const zt_ground *ground;
+    bool         climb;                             // sets the camera's height first
+    const float *prompt;                            // [d]: mean of the prompt's rows as the model takes them
+    float       *tokens, *latents;                  // out: [rope_rows * rope_columns][d], [C][h][w]
+    int          h, w;
+} zt_dit_look;
+
 int  zt_dit_ground_load(zt_dit *t, zt_loader *l);
-void zt_dit_ground(zt_dit *t, const zt_ground *g, zt_ground_camera *c, bool climb, const float *prompt, float *tokens,
-                    float *latents, int h, int w);
+void zt_dit_ground(zt_dit *t, zt_ground_camera *c, const zt_dit_look *l);
 
 // PREFIXgate.weight and so on; *expert (free() it) holds what m points to.
 int  zt_load_moe(zt_loader *l, zt_moe *m, zt_matrix **expert, const zt_config *c, const char *prefix);

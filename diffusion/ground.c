@@ -18,8 +18,7 @@
 #define CEILING    52.0f        // and the upper one
 #define SPOT_SPAN  3            // spots along a tile's side
 #define SPOT_REACH 80.0         // cells, of the largest spot
-#define CLOUD_TILE 256          // the clouds' own cells, 0.06 per cell of the ground
-#define CLOUD_RATE 0.06
+#define CLOUD_TILE 256          // the clouds' own cells
 
 static uint64_t hash(uint64_t v)
 {
@@ -30,7 +29,7 @@ static uint64_t hash(uint64_t v)
 }
 
 // [0, 1)
-static float unit(uint64_t seed, uint32_t i)
+static float unit(uint64_t seed, uint64_t i)
 {
     return (float)(hash(seed + i * 0xd1342543de82ef95u) >> 40) * 0x1p-24f;
 }
@@ -70,9 +69,9 @@ static void fetch(field *f, int ix, int iz)
     f->ix = ix;
     f->iz = iz;
     for (int b = 0; b < 4; b++) {
-        const uint32_t row = (uint32_t)((iz + b) % f->lattice) * (uint32_t)f->lattice;
+        const uint64_t row = (uint64_t)((iz + b) % f->lattice) * (uint64_t)f->lattice;
         for (int a = 0; a < 4; a++)
-            f->knot[b][a] = unit(f->seed, row + (uint32_t)((ix + a) % f->lattice)) - 0.5f;
+            f->knot[b][a] = unit(f->seed, row + (uint64_t)((ix + a) % f->lattice)) - 0.5f;
     }
 }
 
@@ -119,7 +118,7 @@ static void find_spots(spots *s, int cx, int cz)
     s->cz = cz;
     for (int i = 0; i < 9; i++) {
         const int x = (cx + i % 3 - 1 + s->lanes) % s->lanes, z = (cz + i / 3 - 1 + s->lanes) % s->lanes;
-        const uint32_t k = ((uint32_t)z * (uint32_t)s->lanes + (uint32_t)x) * 4;
+        const uint64_t k = ((uint64_t)z * (uint64_t)s->lanes + (uint64_t)x) * 4;
         s->near[i] = (spot){ .x = (x + 0.2 + 0.6 * (double)unit(s->seed, k)) * lane,
                              .z = (z + 0.2 + 0.6 * (double)unit(s->seed, k + 1)) * lane,
                              .reach = SPOT_REACH * (0.6 + 0.4 * (double)unit(s->seed, k + 2)),
@@ -161,8 +160,9 @@ enum { VALUES = 6, LAYERS = 4 };
 
 // All that a look needs.
 typedef struct noises {
-    field value[VALUES], cloud[LAYERS];
-    spots spots;
+    field  value[VALUES], cloud[LAYERS];
+    spots  spots;
+    double cloud_rate;          // clouds' cells per cell of the ground
 } noises;
 
 static noises noises_of(const zt_ground *g)
@@ -170,6 +170,8 @@ static noises noises_of(const zt_ground *g)
     static const int lattice[VALUES] = { 6, 12, 24, 48, 96, 12 }, layer[LAYERS] = { 8, 16, 32, 64 };
     const int tiles = g->side / ZT_GROUND_TILE;
     noises n = { .spots = { .seed = hash(g->seed ^ 0x5b07u), .side = g->side, .lanes = SPOT_SPAN * tiles, .cx = -1 } };
+    // 0.06 on one tile, as the renderer has it; on larger grounds about that, so that the clouds fit in whole
+    n.cloud_rate = tiles == 1 ? 0.06 : floor(0.06 * g->side / CLOUD_TILE + 0.5) * CLOUD_TILE / g->side;
     for (int i = 0; i < VALUES; i++)
         n.value[i] = field_of(g->seed + (uint64_t)i, g->side, lattice[i] * tiles);
     for (int i = 0; i < LAYERS; i++)
@@ -191,7 +193,7 @@ static float clouds_at(noises *n, const zt_ground_camera *c, double dx, double d
 {
     static const float amount[LAYERS] = { 0.42f, 0.26f, 0.12f, 0.05f };
     const double length = sqrt(dx * dx + dz * dz + slope * slope), way = 10 / (slope / length + 0.06) / length;
-    const double x = c->x * CLOUD_RATE + dx * way, z = c->z * CLOUD_RATE + dz * way;
+    const double x = c->x * n->cloud_rate + dx * way, z = c->z * n->cloud_rate + dz * way;
     float sum = 0.5f;
     for (int i = 0; i < LAYERS; i++)
         sum += amount[i] * value(&n->cloud[i], x, z);
@@ -204,6 +206,11 @@ float zt_ground_depth(int k)
     while (k-- > 0)
         depth *= RATIO;
     return (float)depth;
+}
+
+zt_ground zt_ground_of(uint64_t seed)
+{
+    return (zt_ground){ .seed = hash(seed ^ 0x6702du), .side = ZT_GROUND_SIDE };
 }
 
 zt_ground_camera zt_ground_start(const zt_ground *g)
@@ -240,8 +247,10 @@ static float smooth(float lo, float hi, float v)
 
 void zt_ground_climb(zt_ground_camera *c, float ahead)
 {
-    if (c->y < 0) {
+    ahead = ahead > 0 ? ahead < 1000 ? ahead : 1000 : 0;        // 0 for what is no number
+    if (!(c->y >= 0)) {
         c->y = ahead + 21;
+        c->rise = 0;
         return;
     }
     const float above = c->y - ahead, way = 1.05f + 0.75f * c->control[2];
@@ -267,12 +276,14 @@ void zt_ground_rays(const zt_ground *g, const zt_ground_camera *c, const zt_grou
     zt_exact_sincos((double)c->roll, &sr, &cr);
     zt_exact_sincos(c->sun, &ss, &cs);
     for (int i = from * s->w; i < to * s->w; i++) {
-        const double px = TAN_HALF * (2 * (i % s->w) + 1 - s->w) / s->w, py = -TAN_HALF * (2 * (i / s->w) + 1 - s->h) / s->w;
-        const double y = py * cr - px * sr, inv = 1 / (cp - y * sp);
+        const double px = TAN_HALF * (2 * (i % s->w) + 1 - s->w) / s->w;
+        const double py = TAN_HALF * (s->h - 2 * (i / s->w) - 1) / s->w;
+        const double y = py * cr - px * sr, deep = cp - y * sp, inv = 1 / (deep > 0.05 ? deep : 0.05);
         const double u = (px * cr + py * sr) * inv, slope = (y * cp + sp) * inv;
         const double dx = sin_yaw + u * cos_yaw, dz = cos_yaw - u * sin_yaw;
-        const int column = (int)floor((u / TAN_HALF + 1) * s->w / 2 + ZT_GROUND_MARGIN), last = s->w + 2 * ZT_GROUND_MARGIN - 1;
-        s->column[i] = column < 0 ? 0 : column > last ? last : column;
+        const double column = floor((u / TAN_HALF + 1) * s->w / 2 + ZT_GROUND_MARGIN);
+        const int last = s->w + 2 * ZT_GROUND_MARGIN - 1;
+        s->column[i] = column < 0 ? 0 : column > last ? last : (int)column;
         s->ray[4 * i] = (float)slope;
         s->ray[4 * i + 1] = (float)((dx * ss + dz * cs) / sqrt(1 + u * u));
         s->ray[4 * i + 2] = (float)((dx * cs - dz * ss) / sqrt(1 + u * u));

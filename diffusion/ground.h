@@ -40,16 +40,21 @@ typedef struct zt_ground_camera {
 // Through h x w rays, one per latent pixel, over a horizontal field of view of 70 degrees.
 typedef struct zt_ground_sight {
     int      h, w;
-    float   *noise;     // [w + 2 MARGIN][DEPTHS][NOISES], columns from left to right: smooth noise of periods 512 / 6, 12, 24,
-                        // 48, 96 and 12 cells, about [-1, 1]; nearness to a spot in [0, 1], and times its weight, for even
-                        // spots, nearness for odd ones; sine and cosine of two swells
+    // [w + 2 MARGIN][DEPTHS][NOISES], columns from left to right: smooth noise of periods 512 / 6, 12, 24, 48, 96 and 12
+    // cells, about [-1, 1]; nearness to a spot in [0, 1], and times its weight, for even spots, nearness for odd ones; sine
+    // and cosine of two swells
+    float   *noise;
     int32_t *column;    // [h][w]: the noise's column that the ray runs along, nearest
-    float   *ray;       // [h][w][4]: slope; cosine and sine of its flat angle from the light, + to the right; clouds, about
-                        // [0, 1] (0 below slope 0.03)
+    // [h][w][4]: slope; cosine and sine of its flat angle from the light, + to the right; clouds, about [0, 1] (0 below
+    // slope 0.03)
+    float   *ray;
 } zt_ground_sight;
 
 // Depth of sample k, in cells.
 float zt_ground_depth(int k);
+
+// The endless ground of a stream's seed: 2^19 cells a side.
+zt_ground zt_ground_of(uint64_t seed);
 
 // Somewhere on the ground, looking more or less towards the light; level and still.
 zt_ground_camera zt_ground_start(const zt_ground *g);
@@ -58,7 +63,8 @@ zt_ground_camera zt_ground_start(const zt_ground *g);
 // goes 0.6 of its way, yaw turns by at most 40/24 degrees, and the camera advances by 1.05 + 0.75 speed cells.
 void zt_ground_step(const zt_ground *g, zt_ground_camera *c, const float control[ZT_GROUND_CONTROLS]);
 
-// Then its height: springs keep it 10 to 52 cells above `ahead`, the highest ground ahead; at first it is 21 above.
+// Then its height: springs keep it 10 to 52 cells above `ahead`, the highest ground ahead, taken to be in [0, 1000]; at first,
+// and after a height that is no number, it is 21 above.
 void zt_ground_climb(zt_ground_camera *c, float ahead);
 
 // Fills noise for the columns [from, to), of w + 2 MARGIN; or column and ray for the rows [from, to), of h. Any threads.

@@ -68,7 +68,8 @@ struct zt_state {
     zt_ground       ground;             // with the ground's noise only
     zt_ground_camera camera;            // of the latest frame
     bool            placed;             // the next frame is seen from `camera` as it is
-    float          *seen[2];            // what they are told, the latest frame and the one before, by number: [rope_rows * rope_columns][d], [C][lh][lw]
+    float          *seen[2];            // what the latest frame and the one before are told, by number:
+                                        // [rope_rows * rope_columns][d], [C][lh][lw]
     int             step;               // passes done of the latest frame
     int64_t         committed;          // frames whose clean keys are in the cache
     int64_t         estimated;          // frames that have an x0

@@ -185,7 +185,7 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     if (!s)
         return -ENOMEM;
     *s = (zt_state){ .m = m, .w = w, .h = h, .lw = w / m->scale, .lh = h / m->scale, .seed = seed };
-    s->ground = (zt_ground){ .seed = seed, .side = ZT_GROUND_SIDE };
+    s->ground = zt_ground_of(seed);
     s->camera = zt_ground_start(&s->ground);
     err = allocate(s);
     if (!err) {
@@ -268,8 +268,9 @@ static void look_at_ground(zt_state *s)
     if (!s->placed)
         zt_ground_step(&s->ground, &s->camera, s->now.control);
     float *const told = s->seen[s->now.number & 1];
-    zt_dit_ground(&s->m->dit, &s->ground, &s->camera, !s->placed, s->text[s->now.text].mean, told, told + told_floats(&s->m->c),
-                  s->lh, s->lw);
+    zt_dit_ground(&s->m->dit, &s->camera,
+                  &(zt_dit_look){ .ground = &s->ground, .climb = !s->placed, .prompt = s->text[s->now.text].mean,
+                                  .tokens = told, .latents = told + told_floats(&s->m->c), .h = s->lh, .w = s->lw });
     s->placed = false;
 }
 
@@ -324,7 +325,8 @@ static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_be
     for (int j = 0; j < F; j++) {
         in[j] = (zt_frame_in){ .t = job ? job->t : 0, .t_next = job ? job->t_next : 0, .control = f->control,
                                .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
-                               .ground = told, .place = told ? told + told_floats(c) : NULL, .v = s->v + (size_t)j * plane };
+                               .ground = told, .place = told ? told + told_floats(c) : NULL,
+                               .v = s->v + (size_t)j * plane };
         look_back(s, &in[j], number);
         if (s->image && number == 0 && j == 0) {        // it is clean already
             in[j].latent[0] = s->image;

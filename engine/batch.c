@@ -145,12 +145,12 @@ static int run(zt_engine *e, zt_session *s, const zt_job *job, const zt_todo *to
 void zt_work_passes(zt_engine *e, const zt_todo *todo, int n)
 {
     zt_job job[ZT_MAX_JOBS];
+    const int64_t started = zt_now();           // beginning a frame is work as well: text, the ground
     for (int i = 0; i < n; i++)
         job[i] = job_of(e->session[todo[i].id], &todo[i]);
     zt_session *first = e->session[todo[0].id];
     first->job = job[0];
 
-    const int64_t started = zt_now();
     const int err = run(e, first, job, todo, n);
     const int64_t ended = zt_now();
     ZT_PROBE3(batch, n, todo[0].to - todo[0].from, ended - started);

@@ -173,7 +173,7 @@ static void every_allocation_of_a_reader_may_fail(void **state)
 
 int main(int argc, char **argv)
 {
-    folder = small_model(argc > 1 ? argv[1] : "make_model", "--quant int8");
+    folder = small_model(argc > 1 ? argv[1] : "make_model", "--quant int8 --ground 1");
     cases = argc > 2 ? argv[2] : "tests/malformed";
     zt_log_set(quiet, NULL);
     const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation_may_fail),

@@ -14,7 +14,8 @@
 static const char *const config_text =
     "{\"dim\": 8, \"num_heads\": 1, \"num_layers\": 1, \"in_dim\": 4, \"out_dim\": 4, \"ffn_dim\": 8, \"text\": {\"encoder\": \"words\", "
     "\"text_dim\": 4, \"max_tokens\": 4, \"default_prompt\": \"mountains\", \"tokens\": [\"\", \"mountains\", \"night\", \"snow\", \"fog\"], "
-    "\"words\": {\"mountains\": 1, \"alps\": 1, \"night\": 2, \"snow\": 3, \"fog\": 4, \"caf\\u00e9\": 4}, \"groups\": {\"place\": [1, 1], \"time\": [2, 3]}, \"usual\": [1, 3]}}";
+    "\"words\": {\"mountains\": 1, \"alps\": 1, \"night\": 2, \"snow\": 3, \"fog\": 4, \"caf\\u00e9\": 4}, "
+    "\"groups\": {\"place\": [1, 1], \"time\": [2, 3]}, \"usual\": [1, 3]}}";
 static zt_config config;
 
 static int setup(void **state)

@@ -2,7 +2,7 @@
 // Writes a model directory with random weights, of any shape: for tests, benchmarks and planning.
 //
 // make_model [--dim N] [--heads N] [--layers N] [--experts N] [--inter N] [--ffn N] [--quant int8|bf16|f32] [--kv float|int8]
-//            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--blocks plain,mla,mamba2]
+//            [--size WxH] [--window N] [--sink N] [--chunk N] [--recache N] [--ground 0|1] [--blocks plain,mla,mamba2]
 //            [--sampler euler|renoise] [--words FILE] [--seed N] OUT
 // --chunk of more than one frame leaves out the previous latents, as the Wan family does.
 // Weights are scaled so that every layer keeps the size of its input; --ffn gives the dense feed-forward instead of
@@ -334,7 +334,9 @@ static int write_config(const struct shape *s)
             "  \"width\": %d, \"height\": %d, \"fps\": 24, \"rope_grid\": [9, 16],\n",
             s->chunk, s->window, s->sink, s->recache, s->kv, s->sampler, s->w, s->h);
     if (s->ground)
-        fprintf(f, "  \"residual\": true, \"warp\": true,\n  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n", CODE, SHAPE, HIDDEN, FEATURES);
+        fprintf(f, "  \"residual\": true, \"warp\": true,\n"
+                "  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n",
+                CODE, SHAPE, HIDDEN, FEATURES);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
@@ -402,6 +404,8 @@ static int check(const struct shape *s)
         return refuse("--window has no room for the sink and one chunk");
     if (s->recache < 0 || s->recache > ZT_MIN(21, s->window))
         return refuse("--recache is at most 21 and the window");
+    if (s->ground < 0 || s->ground > 1 || (s->ground && (s->chunk > 1 || s->recache)))
+        return refuse("--ground is 0 or 1, and 0 with --chunk and --recache");
     if (strcmp(s->kv, "float") != 0 && strcmp(s->kv, "int8") != 0)
         return refuse("--kv is float or int8");
     if (strcmp(s->sampler, "euler") != 0 && strcmp(s->sampler, "renoise") != 0)

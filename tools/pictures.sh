@@ -37,8 +37,8 @@ prompts=("snowy mountains at sunset" "desert by day" "islands at dawn" "volcano 
          "ice by day" "foggy mars at sunset")
 rows=()
 for i in "${!prompts[@]}"; do
-    "$render" -q -m "$model" -p "${prompts[$i]}" --seed "$((20 + i))" -n 97 -o "$work/row$i.y4m"
-    ffmpeg -v error -y -i "$work/row$i.y4m" -vf "select='eq(n\,1)+eq(n\,6)+eq(n\,12)+eq(n\,24)+eq(n\,48)+eq(n\,96)',scale=192:108,tile=6x1" -frames:v 1 "$work/row$i.png"
+    "$render" -q -m "$model" -p "${prompts[$i]}" --seed "$((20 + i))" -n 961 -o "$work/row$i.y4m"
+    ffmpeg -v error -y -i "$work/row$i.y4m" -vf "select='eq(n\,1)+eq(n\,48)+eq(n\,120)+eq(n\,240)+eq(n\,480)+eq(n\,960)',scale=192:108,tile=6x1" -frames:v 1 "$work/row$i.png"
     rows+=(-i "$work/row$i.png")
 done
 ffmpeg -v error -y "${rows[@]}" -filter_complex "vstack=inputs=${#prompts[@]}" -quality 85 doc/pictures/sheet.webp

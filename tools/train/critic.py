@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The critic of stage "stream": tells latents of renders from the model's own, by the picture and by the movement over three frames."""
+"""The critic of stage "follow": tells latents of renders from the model's own, by the picture and by the movement over three frames."""
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -333,7 +333,6 @@ class Ground(nn.Module):
         self.token = nn.Linear(4 * wide, d)
         self.read = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 256), nn.SiLU(), nn.Linear(256, 64))
         self.sharp = nn.Parameter(torch.tensor(2.0))
-        self.heights = None
 
     def high(self, noise, prompt):
         """Heights [N, 42, 36] in units of TALL."""
@@ -348,7 +347,7 @@ class Ground(nn.Module):
         depth = DEPTHS.float().to(noise.device)
         kind = compute_type()
         mood = self.mood(prompt).to(kind)
-        height = self.heights = self.high(noise, prompt)
+        height = self.high(noise, prompt)
         u = ((torch.arange(W) - W // 2 + 0.5) * ROW)[:, None]
         cosine, sine = (camera[:, i, None, None].expand(N, W, D) for i in (1, 2))
         over = height * TALL - camera[:, 0, None, None]
@@ -398,6 +397,8 @@ class Flyover(nn.Module):
         self.moved, self.reach = None, REACH
         if c.get("ground"):
             self.ground = Ground(d, c["ground"])
+        if c.get("ground"):
+            nn.init.zeros_(self.patch_embedding.weight[:, -c["out_dim"]:])
         nn.init.zeros_(self.head.head.weight)
         nn.init.zeros_(self.head.head.bias)
         for b in self.blocks:

@@ -99,7 +99,7 @@ class Engine:
         self.lib.zt_eval_place(self.e, world, camera.ctypes.data)
 
     def next(self, z, controls, scene, seed):
-        """Frames 4.. of a clip of world `seed`, one step ahead of the seven true ones before; the earlier ones are copied."""
+        """Frames 4.. of a clip of world `seed`, one step ahead of the true ones before; the earlier ones are copied."""
         cameras = world.see(seed, controls, np.tile(np.array(scene, np.int32), (len(controls), 1)))[4]
         before, out = max(self.config["window_frames"] - 1, self.config["previous_frames"]), z.clone()
         for f in range(4, len(z)):

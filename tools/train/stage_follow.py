@@ -201,6 +201,8 @@ def show(run, trainer, streams, batch, x, decoder):
     import numpy as np
     from ae import to_bytes
     some = [i for i in range(STREAMS) if streams.past[i] is not None and not torch.isnan(streams.past[i]).any() and streams.at[i] < streams.store.frames][:8]
+    if len(some) < 4:
+        return
     own = torch.stack([streams.past[i][1] for i in some])
     true = torch.cat([streams.store.true(streams.clip[i], streams.at[i] - 1, 1) for i in some])
     both = torch.cat([own, true, x[-FIRST:], batch.target[-FIRST:]])
@@ -231,8 +233,9 @@ def train(run):
     else:
         trainer.opt = Optimiser(trainer.model)
     judge, pool, streams = Judge(run.load("critic") if begun else None), Pool((16, 18, 32)), Streams(long, trainer.rng)
-    for p in (*trainer.model.ground.shape.parameters(), *trainer.model.ground.code.parameters()):
-        p.requires_grad_(False)                                                            # heights are known well by now (stage "ground")
+    ground = trainer.model.ground                       # heights are known well by now (stage "ground"), as the prompt's rows are that they follow from
+    for p in (*ground.shape.parameters(), *ground.code.parameters(), ground.sharp, *trainer.model.words.parameters(), *trainer.model.text_embedding.parameters()):
+        p.requires_grad_(False)
     run.tick()
     mean = None
     while not run.out_of_time():

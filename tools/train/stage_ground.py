@@ -11,7 +11,6 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import data
-import world
 from dit import TALL
 from optim import Muon
 from stage_latents import encoder_of, follow_stores
@@ -33,6 +32,7 @@ def clips(run):
         store.extend(encoder)
         if store.done % 50 == 0:
             run.log(set=store.folder, clips=store.done)
+    run.save()
 
 
 def height_error(ground, noise, prompt, height):
@@ -80,7 +80,9 @@ def train(run):
     trainer = Trainer(run)
     model, ground, stores = trainer.model, trainer.model.ground, follow_stores(run)[1:]
     ground.sharp.data.fill_(SHARP)
-    params = [p for n, p in ground.named_parameters() if not n.startswith(("code", "shape", "sharp"))]
+    for p in (*ground.code.parameters(), *ground.shape.parameters(), ground.sharp):
+        p.requires_grad_(False)
+    params = [p for p in ground.parameters() if p.requires_grad]
     big = [p for p in params if p.dim() == 2 and min(p.shape) > 8]
     muon = Muon(big)
     adam = torch.optim.Adam([p for p in params if not any(p is q for q in big)], 2e-3, betas=(0.9, 0.98))
@@ -105,7 +107,8 @@ def train(run):
         step += 1
         if step % 100 == 0:
             run.log(step=step, loss=mean)
-    level(trainer, stores[0])
+    if run.progress(["ground"]) >= 1:
+        level(trainer, stores[0])
     keep(run, trainer, "ground")
 
 

@@ -51,6 +51,7 @@ def _load():
     lib.world_script.restype = None
     lib.world_replay.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
     lib.world_see.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    lib.zt_ground_of.restype, lib.zt_ground_of.argtypes = _Ground, [u64]
     lib.zt_ground_start.restype = Camera
     lib.zt_ground_climb.argtypes = [ptr, ctypes.c_float]
     return lib
@@ -130,7 +131,7 @@ class Flight:
     """The engine's camera over endless ground."""
 
     def __init__(self, seed):
-        self.ground = _Ground(seed, 512 * 1024)
+        self.ground = _lib.zt_ground_of(seed)
         self.camera = _lib.zt_ground_start(ctypes.byref(self.ground))
 
     def step(self, control):
