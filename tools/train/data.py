@@ -59,6 +59,15 @@ def shares(stores, n):
     return [n - sum(some[1:]), *some[1:]]
 
 
+def steady(seed, frames):
+    """As world.script(), but as people fly: straight on, half of the time with one control held over the later half; one scene."""
+    rng = np.random.default_rng(seed)
+    controls = np.zeros((frames, 4), np.float32)
+    if rng.random() < 0.5:
+        controls[frames // 2:, rng.integers(4)] = rng.uniform(-1, 1)
+    return controls, np.tile(rng.integers((8, 4, 3)).astype(np.int32), (frames, 1))
+
+
 class Seen:
     """Encoded clips in a folder with the ground that their cameras see: arrays as world.see() gives them, floats halved. Made in pieces."""
 
@@ -66,8 +75,8 @@ class Seen:
               "noise": (np.float16, (world.COLUMNS, world.DEPTHS, world.NOISES)), "column": (np.uint8, world.RAYS),
               "ray": (np.float16, (*world.RAYS, 4)), "height": (np.float16, (world.COLUMNS, world.DEPTHS)), "camera": (np.float32, (12,))}
 
-    def __init__(self, folder, clips, frames, first_seed):
-        self.folder, self.clips, self.frames, self.first_seed = folder, clips, frames, first_seed
+    def __init__(self, folder, clips, frames, first_seed, script=world.script):
+        self.folder, self.clips, self.frames, self.first_seed, self.script = folder, clips, frames, first_seed, script
         os.makedirs(folder, exist_ok=True)
         for name, (dtype, shape) in self.ARRAYS.items():
             setattr(self, name, mapped(os.path.join(folder, name + ".npy"), dtype, (clips, frames, *shape)))
@@ -78,7 +87,7 @@ class Seen:
     def extend(self, encoder):
         """Renders and encodes one more clip."""
         i, seed = self.done, self.first_seed + self.done
-        controls, scene = world.script(seed, self.frames)
+        controls, scene = self.script(seed, self.frames)
         x = to_unit(torch.from_numpy(world.replay(seed, *FULL, controls, scene))).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             self.latents[i] = encoder(x).float().numpy()

@@ -20,9 +20,9 @@ STREAMS = 48                                # along clips
 LED, TRUE, SPOILT, POOLED, FIRST = 8, 2, 1, 3, 2       # frames of a step
 LOST = 1.5                                  # mean squared error from which a stream begins anew
 RESET = 0.015                               # of the pool begins anew at each use
-BEGIN = 0.35                                # of the streams begin with nothing, the others with true frames
+BEGIN, LIVE_ON = 0.25, 0.5                  # of the streams begin with nothing; with the errors that they had; the others with true frames
 CRITIC_FROM, RAMP = 0.25, 0.1               # progress from which the critic learns; over which its gradient comes to full strength
-ASK, TRUST = 0.35, 0.3                      # size of the critic's gradient against the squared error's; errors beyond weigh less
+ASK, TRUST = 0.2, 0.3                       # size of the critic's gradient against the squared error's; errors beyond weigh less
 RATE, CRITIC_RATE, WARM = 0.5, 3e-4, 60
 WARP = 0.5                                  # weight of the moved last frame's own squared error
 GATHER = 2                                  # batches of an update
@@ -49,31 +49,43 @@ class Pool:
 
 
 class Streams:
-    """Streams along clips: the clip of each, where it is in it, and its own last two frames."""
+    """Streams along clips of several stores in turn: the clip of each, where it is in it, and its own last two frames."""
 
-    def __init__(self, store, rng):
-        self.store, self.rng = store, rng
-        self.clip, self.at, self.past = [0] * STREAMS, [store.frames] * STREAMS, [None] * STREAMS
+    def __init__(self, stores, rng):
+        self.store, self.rng = [stores[i % len(stores)] for i in range(STREAMS)], rng
+        self.clip, self.at, self.past, self.turn = [0] * STREAMS, [0] * STREAMS, [None] * STREAMS, 0
+        self.kinds = len(stores)
+
+    def true(self, i, n=1):
+        """The clip's own frames that stream i has come to: the last n."""
+        return self.store[i].true(self.clip[i], self.at[i] - n, n)
 
     def begin(self, i):
+        """With nothing, with true frames, or with the errors of the clip before, for a stream lives longer than a clip."""
         pick = lambda n: int(torch.randint(n, (1,), generator=self.rng))
-        self.clip[i], self.at[i] = pick(self.store.done), 2 + pick(self.store.frames // 2)
-        self.past[i] = self.store.true(self.clip[i], self.at[i] - 2, 2)
-        if torch.rand((), generator=self.rng) < BEGIN:
+        old = None if self.past[i] is None else self.past[i] - self.true(i, 2)
+        self.clip[i], self.at[i] = pick(self.store[i].done), 2 + pick(self.store[i].frames // 2)
+        self.past[i] = self.true(i, 2)
+        kind = float(torch.rand((), generator=self.rng))
+        if kind < BEGIN:
             self.past[i] = torch.full_like(self.past[i], NONE)
+        elif kind < BEGIN + LIVE_ON and old is not None and old.pow(2).mean() < LOST:      # false with NaN, too
+            self.past[i] += old
 
     def take(self, n):
-        pick = torch.randperm(STREAMS, generator=self.rng)[:n].tolist()
+        """The next frames of n streams, all of one store."""
+        self.turn = (self.turn + 1) % self.kinds
+        pick = (torch.randperm(STREAMS // self.kinds, generator=self.rng)[:n] * self.kinds + self.turn).tolist()
         for i in pick:
-            if self.at[i] >= self.store.frames:
+            if self.past[i] is None or self.at[i] >= self.store[i].frames:
                 self.begin(i)
         clip, at = ([u[i] for i in pick] for u in (self.clip, self.at))
-        return pick, torch.stack([self.past[i] for i in pick]), self.store.frame(clip, at)
+        return pick, torch.stack([self.past[i] for i in pick]), self.store[pick[0]].frame(clip, at)
 
     def give(self, pick, made, wrong):
         for i, x, e in zip(pick, made, wrong.tolist()):
-            self.past[i] = torch.stack([self.past[i][1], x])
-            self.at[i] = self.at[i] + 1 if e < LOST else self.store.frames
+            self.past[i] = torch.stack([self.past[i][1], x]) if e < LOST else None
+            self.at[i] += 1
 
 
 def spoilt(z, rng):
@@ -189,7 +201,7 @@ def learn(trainer, judge, batch, stores, scale, strength):
         trainer.update(scale)
         average(trainer.slow, trainer.model, judge.batches // GATHER, 0.998)
     wrong = (x - batch.target).pow(2).mean((1, 2, 3))
-    a, b, c = LED, LED + TRUE, LED + TRUE + SPOILT
+    a, b, c = (LED + k for k in (0, TRUE, TRUE + SPOILT))
     return x, wrong, [*seen, moved.mean().item(), *(u.mean().item() for u in (wrong[:a], wrong[a:b], wrong[b:c], wrong[c:c + POOLED], wrong[-FIRST:]))]
 
 
@@ -200,11 +212,11 @@ def show(run, trainer, streams, batch, x, decoder):
     """Pictures: what streams along clips have made, and below each the clip's own frame; then first frames."""
     import numpy as np
     from ae import to_bytes
-    some = [i for i in range(STREAMS) if streams.past[i] is not None and not torch.isnan(streams.past[i]).any() and streams.at[i] < streams.store.frames][:8]
+    some = [i for i in range(STREAMS) if streams.past[i] is not None and not torch.isnan(streams.past[i]).any()][:8]
     if len(some) < 4:
         return
     own = torch.stack([streams.past[i][1] for i in some])
-    true = torch.cat([streams.store.true(streams.clip[i], streams.at[i] - 1, 1) for i in some])
+    true = torch.cat([streams.true(i) for i in some])
     both = torch.cat([own, true, x[-FIRST:], batch.target[-FIRST:]])
     with torch.no_grad():
         rgb = to_bytes(decoder(both.contiguous(memory_format=torch.channels_last), len(both))).numpy()
@@ -225,7 +237,7 @@ def train(run):
     trainer, encoder = Trainer(run), encoder_of(run)
     decoder = Decoder()
     decoder.load_state_dict(run.load("ae")["decoder"])
-    long, *stores = follow_stores(run)
+    *long, wide = follow_stores(run)
     trainer.slow = copy.deepcopy(trainer.model).eval().requires_grad_(False)
     begun = run.state["spent"].get("follow", 0) > 1
     if begun:
@@ -246,9 +258,9 @@ def train(run):
             return
         trainer.judged = progress > CRITIC_FROM
         strength = min(max(0.0, progress - CRITIC_FROM - RAMP / 2) / RAMP, 1.0)
-        batch = Batch(streams, pool, stores, trainer.rng)
+        batch = Batch(streams, pool, [wide, long[0]], trainer.rng)
         scale = RATE * min(1, judge.batches / (GATHER * WARM) + 0.02, (1 - progress) / 0.3) + 0.002
-        x, wrong, now = learn(trainer, judge, batch, stores, scale, strength)
+        x, wrong, now = learn(trainer, judge, batch, [wide], scale, strength)
         pool.give(batch.errors, (x - batch.target)[-FIRST - POOLED:-FIRST])
         streams.give(batch.led, x[:LED], wrong[:LED])
         mean = now if mean is None else [0.95 * a + 0.05 * b for a, b in zip(mean, now)]

@@ -42,7 +42,7 @@ def height_error(ground, noise, prompt, height):
 
 def heights(run):
     trainer = Trainer(run)
-    ground, store = trainer.model.ground, follow_stores(run)[1]
+    ground, store = trainer.model.ground, follow_stores(run)[-1]
     steady = np.nonzero((store.scenes[:store.done, 0] == store.scenes[:store.done, 3]).all(-1))[0]      # nothing morphs
     noise = torch.from_numpy(store.noise[steady, 3]).flatten(1, 2)
     height = torch.from_numpy(store.height[steady, 3]).flatten(1, 2)
@@ -78,7 +78,7 @@ def train(run):
     if run.stage != "ground":
         return {"clips": clips, "heights": heights}[run.stage](run)
     trainer = Trainer(run)
-    model, ground, stores = trainer.model, trainer.model.ground, follow_stores(run)[1:]
+    model, ground, stores = trainer.model, trainer.model.ground, follow_stores(run)[-1:]
     ground.sharp.data.fill_(SHARP)
     for p in (*ground.code.parameters(), *ground.shape.parameters(), ground.sharp):
         p.requires_grad_(False)
