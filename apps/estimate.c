@@ -68,6 +68,7 @@ static int pass(struct run *r, int64_t first, float t, int blocks, int64_t *took
     const size_t frame = (size_t)c->out_dim * (size_t)(r->w * r->h);
     for (int i = 0; i < r->F; i++) {
         r->in[i] = (zt_frame_in){ .t = t, .control = r->mask, .v = r->v + (size_t)i * frame,
+                                  .place = c->ground.hidden ? r->latent : NULL,
                                   .slot = zt_cache_slot(&r->cache, first + i) };
         for (int k = 0; k <= c->previous; k++)
             r->in[i].latent[k] = r->latent + (size_t)i * frame;

@@ -51,6 +51,13 @@ says '"precision": "int8"'
 hash=$(grep -o '"hash": "[0-9a-f]*"' "$work/out")
 expect 0 info "$work/int8"
 says "$hash"
+# what sees the ground is left as it is
+"$make_model" $small --ground 1 --quant f32 "$work/ground" && "$make_model" $small --ground 1 --quant int8 "$work/ground8" || exit 1
+expect 0 convert "$work/ground" "$work/ground-converted" --quant int8
+expect 0 info "$work/ground-converted"
+ground=$(grep -o '"hash": "[0-9a-f]*"' "$work/out")
+expect 0 info "$work/ground8"
+says "$ground"
 expect 73 convert "$work/f32" "$work/converted"
 expect 0 convert -y "$work/f32" "$work/converted"
 expect 0 convert "$work/int8" "$work/bf16" --quant bf16
