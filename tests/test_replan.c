@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plan of four steps that is cut to two half-way is worth a plan of two: the rest is planned again from where it is.
-//   test_replan MODEL
+// Measured against the true next frames of two clips that turn, unseen in training: CLIPS holds their latents and cameras
+// (N.latents [frames, C, h, w], N.camera [frames, 12] as tools/train/world.h has them), made by the shipped encoder.
+//   test_replan MODEL CLIPS
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "diffusion/model.h"
+#include "diffusion/internal.h"
+#include "diffusion/weights.h"
 
-enum { FRAMES = 24, SEEDS = 2, TRUTH = 16 };
+enum { FRAMES = 12, CLIPS = 2 };
 
 // A frame by these times, t[n] where the last pass leads; the frame before is committed first.
 static int make(zt_model *m, zt_state *s, const float *t, int n)
@@ -29,54 +32,60 @@ static int make(zt_model *m, zt_state *s, const float *t, int n)
     return err;
 }
 
-static size_t floats(const zt_state *s)
+static double distance(const zt_state *s, const float *truth)
 {
     const zt_tensor x = zt_state_x0(s);
-    return (size_t)x.n[1] * (size_t)x.n[2] * (size_t)x.n[3];
-}
-
-static double distance(const zt_state *a, const zt_state *b)
-{
-    const float *x = zt_state_x0(a).data, *y = zt_state_x0(b).data;
+    const int64_t n = x.n[1] * x.n[2] * x.n[3];
     double sum = 0;
-    for (size_t i = 0; i < floats(a); i++)
-        sum += (double)(x[i] - y[i]) * (double)(x[i] - y[i]);
-    return sum / (double)floats(a);
+    for (int64_t i = 0; i < n; i++)
+        sum += ((double)zt_f32(x)[i] - (double)truth[i]) * ((double)zt_f32(x)[i] - (double)truth[i]);
+    return sum / (double)n;
 }
 
-// Sums of squares against many steps, over frames with the same past.
-static int compare(zt_model *m, uint64_t seed, double *planned, double *cut)
+// The camera of world.h: x, z, yaw, light, pitch, roll, y, rise, controls.
+static void place(zt_state *s, uint64_t seed, const float *c)
 {
-    zt_state *s[3] = { NULL };
-    float two[3] = { 0 }, four[5] = { 0 }, many[TRUTH + 1] = { 0 };
+    zt_ground_camera at = { .x = (double)c[0], .z = (double)c[1], .yaw = (double)c[2], .sun = (double)c[3],
+                            .pitch = c[4], .roll = c[5], .y = c[6], .rise = c[7] };
+    memcpy(at.control, c + 8, sizeof(at.control));
+    zt_state_place(s, &(zt_ground){ seed, ZT_GROUND_TILE }, &at);
+}
+
+// Sums of squares against the true frame, over frames that follow true ones.
+static int compare(zt_model *m, const zt_weights *clips, int clip, double *planned, double *cut)
+{
+    static const char *const prompt[CLIPS] = { "volcano by day", "islands by day" };
+    static const float turn[CLIPS] = { -0.7f, 0.7f };
+    char name[32];
+    snprintf(name, sizeof(name), "%d.latents", clip);
+    const zt_weight *const latents = zt_weights_find(clips, name);
+    snprintf(name, sizeof(name), "%d.camera", clip);
+    const zt_weight *const camera = zt_weights_find(clips, name);
+    zt_state *s[2] = { NULL };
+    float two[3] = { 0 }, four[5] = { 0 };
     zt_model_steps(m, 2, two);
     zt_model_steps(m, 4, four);
-    zt_model_steps(m, TRUTH, many);
     zt_model_steps_from(m, four[1], 1, four + 1);       // after one of four passes: one more, from there
     four[2] = 0;
-    int err = 0;
-    for (int i = 0; i < 3 && !err; i++)
-        err = zt_state_create(&s[i], m, 0, 0, seed);
-    float *truth = err ? NULL : malloc(floats(s[0]) * sizeof(float));
-    for (int k = 0; k < FRAMES && truth && !err; k++) {
-        for (int i = 0; i < 3; i++)
-            zt_state_control(s[i], 0, (float)(k % 8) / 4 - 1);
-        err = make(m, s[0], many, TRUTH);
-        err = err ? err : make(m, s[1], two, 2);
-        err = err ? err : make(m, s[2], four, 2);
-        if (err)
-            break;
-        if (k > 0) {                                    // the first frame has nothing to go by
-            *planned += distance(s[1], s[0]);
-            *cut += distance(s[2], s[0]);
-        }
-        memcpy(truth, zt_state_x0(s[0]).data, floats(s[0]) * sizeof(float));
-        zt_state_put(s[1], truth);
-        zt_state_put(s[2], truth);
+    int err = latents && camera ? 0 : -1;
+    for (int i = 0; i < 2 && !err; i++) {
+        err = zt_state_create(&s[i], m, 0, 0, (uint64_t)clip);
+        if (!err)
+            zt_state_prompt(s[i], prompt[clip], NULL, 0);
     }
-    free(truth);
-    for (int i = 0; i < 3; i++)
-        zt_state_destroy(&s[i]);
+    for (int k = 0; k < FRAMES && !err; k++) {
+        const float *const truth = (const float *)latents->data + (size_t)k * (size_t)(latents->elements / FRAMES);
+        for (int i = 0; i < 2 && !err; i++) {
+            zt_state_control(s[i], 0, turn[clip]);
+            place(s[i], 1000000501u + (uint64_t)clip, (const float *)camera->data + k * 12);
+            err = make(m, s[i], i ? four : two, 2);
+            if (k > 1)                                  // the first two have less to go by
+                *(i ? cut : planned) += distance(s[i], truth);
+            zt_state_put(s[i], truth);
+        }
+    }
+    zt_state_destroy(&s[0]);
+    zt_state_destroy(&s[1]);
     return err;
 }
 
@@ -84,15 +93,19 @@ int main(int argc, char **argv)
 {
     zt_device *d = NULL;
     zt_model *m = NULL;
+    zt_weights *clips = NULL;
     double planned = 0, cut = 0;
-    int err = argc == 2 ? zt_device_open(&d, &(zt_device_params){ .device = "cpu" }) : -1;
+    int err = argc == 3 ? zt_device_open(&d, &(zt_device_params){ .device = "cpu" }) : -1;
     if (!err)
         err = zt_model_open(&m, d, argv[1], ZT_PRECISION_DEFAULT);
-    for (int i = 0; i < SEEDS && !err; i++)
-        err = compare(m, (uint64_t)i, &planned, &cut);
+    if (!err)
+        err = zt_weights_open(&clips, argv[2]);
+    for (int i = 0; i < CLIPS && !err; i++)
+        err = compare(m, clips, i, &planned, &cut);
     const double db = err ? 0 : 10 * log10(cut / planned);
     if (!err)
         printf("cut from four to two: %.3f dB worse than a plan of two\n", db);
+    zt_weights_close(&clips);
     zt_model_close(&m);
     zt_device_close(&d);
     return err || db > 0.3 || isnan(db);
