@@ -6,6 +6,7 @@
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,9 @@
 
 // Pictures that may be inside an encoder: above every lookahead used here (SVT-AV1's is the longest, about 100).
 #define INSIDE 512
+
+// SVT-AV1 1.4 keeps a list of its memory for the whole process: encoders that open or close at the same time destroy it.
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 
 // crf 0: the codec has none. Options are "key=value" with blanks between; live NULL: it cannot.
 static const struct codec {
@@ -102,7 +106,9 @@ static void av_close(zt_encoder **out)
         return;
 
     leave(e);
+    pthread_mutex_lock(&opening);
     avcodec_free_context(&e->c);
+    pthread_mutex_unlock(&opening);
     avcodec_parameters_free(&e->par);
     av_frame_free(&e->frame);
     av_packet_free(&e->packet);
@@ -165,8 +171,11 @@ static int av_open_context(av_encoder *e, const zt_encoder_params *p, const stru
     int err = av_dict_parse_string(&options, p->live ? k->live : k->file, "=", " ", 0);
     if (err >= 0)
         err = set_quality(e->c, &options, p, k);
-    if (err >= 0)
+    if (err >= 0) {
+        pthread_mutex_lock(&opening);
         err = avcodec_open2(e->c, codec, &options);
+        pthread_mutex_unlock(&opening);
+    }
     const AVDictionaryEntry *left = av_dict_get(options, "", NULL, AV_DICT_IGNORE_SUFFIX);
     if (err >= 0 && left)
         zt_debug("%s does not know %s", k->library, left->key);

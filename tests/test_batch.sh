@@ -99,6 +99,14 @@ expect 73 "is not a directory" "$render" --manifest one.jsonl -o one.jsonl
 expect 0 "" "$render" --manifest one.jsonl --check
 grep -q '^{"clips": 1, "frames": 240, "seconds": [0-9.]*, "bytes": [1-9][0-9]*}$' stdout || complain "--check: $(cat stdout)"
 
+# ---- SVT-AV1 many times at once, opened and closed for every chunk
+for i in $(seq 12); do
+    echo "{\"id\":\"av1-$i\",\"prompt\":\"sea\",\"frames\":24,\"codec\":\"av1\"}"
+done > av1.jsonl
+for i in 1 2 3 4; do
+    expect 0 "" "$render" --manifest av1.jsonl -o "av1-$i" --chunk 3
+done
+
 # ---- formats: three chunks each
 cat > formats.jsonl <<'LINES'
 {"id":"h264-mp4","prompt":"desert \"at\" noon","frames":30,"seed":"18446744073709551615"}
