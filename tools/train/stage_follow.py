@@ -12,9 +12,9 @@ import data
 import world
 from critic import NUDGED, Critic, critic_loss, push
 from dit import compile_pieces, sigmas
-from optim import Optimiser, average
-from stage_latents import encoder_of, follow_stores
-from stage_video import SHIFT, Trainer, unseen_clips
+from optim import Optimiser
+from stage_latents import follow_stores
+from stage_video import SHIFT, Trainer
 
 STREAMS = 48                                # along clips
 LED, TRUE, SPOILT, POOLED, FIRST = 8, 2, 1, 3, 2       # frames of a step
@@ -199,7 +199,6 @@ def learn(trainer, judge, batch, stores, scale, strength):
     judge.batches += 1
     if judge.batches % GATHER == 0:
         trainer.update(scale)
-        average(trainer.slow, trainer.model, judge.batches // GATHER, 0.998)
     wrong = (x - batch.target).pow(2).mean((1, 2, 3))
     a, b, c = (LED + k for k in (0, TRUE, TRUE + SPOILT))
     return x, wrong, [*seen, moved.mean().item(), *(u.mean().item() for u in (wrong[:a], wrong[a:b], wrong[b:c], wrong[c:c + POOLED], wrong[-FIRST:]))]
@@ -226,23 +225,19 @@ def show(run, trainer, streams, batch, x, decoder):
 
 
 def keep(run, trainer, judge):
-    run.save(critic=judge.state(), slow=trainer.slow.state_dict())
+    run.save(critic=judge.state())
     trainer.keep()
 
 
 def train(run):
     from ae import Decoder
-    import copy
     compile_pieces()
-    trainer, encoder = Trainer(run), encoder_of(run)
+    trainer = Trainer(run)
     decoder = Decoder()
     decoder.load_state_dict(run.load("ae")["decoder"])
     *long, wide = follow_stores(run)
-    trainer.slow = copy.deepcopy(trainer.model).eval().requires_grad_(False)
     begun = run.state["spent"].get("follow", 0) > 1
-    if begun:
-        trainer.slow.load_state_dict(run.load("slow"))
-    else:
+    if not begun:
         trainer.opt = Optimiser(trainer.model)
     judge, pool, streams = Judge(run.load("critic") if begun else None), Pool((16, 18, 32)), Streams(long, trainer.rng)
     ground = trainer.model.ground                       # heights are known well by now (stage "ground"), as the prompt's rows are that they follow from
