@@ -20,7 +20,7 @@ port=
 
 # start ADDRESS OPTIONS…
 start() {
-    "$serve" -m "$model" --rtsp off --listen "$1:0" --token-file "$work/tokens" --test-pattern "${@:2}" 2> "$work/log" &
+    "$serve" -m "$model" --rtsp "$1:0" --listen "$1:0" --token-file "$work/tokens" --test-pattern "${@:2}" 2> "$work/log" &
     server=$!
     for _ in $(seq 1200); do grep -q serving "$work/log" && break; kill -0 $server 2> /dev/null || break; sleep 0.05; done
     port=$(sed -n 's|.*serving https*://[^ ]*:\([0-9]*\)/.*|\1|p' "$work/log")
@@ -44,6 +44,11 @@ start 0.0.0.0
 expect 200 'the address that was asked' "http://127.0.0.2:$port/model"
 expect 200 'with the port of a tunnel' -H 'Host: 127.0.0.2:9' "http://127.0.0.2:$port/model"
 expect 200 'loopback through a tunnel' -H 'Host: localhost:9' "http://127.0.0.2:$port/model"
+rtsp_at() { grep -q "\"rtsp\":\"rtsp://$1:[1-9]" "$work/body" || complain "not at $1: $(grep -o '"rtsp":"[^"]*"' "$work/body")"; }
+expect 200 'a session' "http://127.0.0.2:$port/sessions/live"
+rtsp_at 127.0.0.2
+expect 200 'by another name' -H 'Host: localhost:9' "http://127.0.0.2:$port/sessions/live"
+rtsp_at localhost
 expect 421 'an address that was not asked' -H 'Host: 127.0.0.3' "http://127.0.0.2:$port/model"
 expect 421 'a name that begins like the address' -H 'Host: 127.0.0.2.evil.example' "http://127.0.0.2:$port/model"
 expect 421 'a name' -H 'Host: watch.example' "http://127.0.0.2:$port/model"
@@ -53,8 +58,11 @@ stop
 if grep -q ' lo$' /proc/net/if_inet6 2> /dev/null; then
     start '[::]'
     grep -qF "serving http://[::]:$port/" "$work/log" || complain "no URL: $(cat "$work/log")"
-    expect 200 'IPv6' "http://[::1]:$port/model"
+    expect 200 'IPv6' "http://[::1]:$port/sessions/live"
+    rtsp_at '\[::1]'
     expect 200 'IPv4 at an IPv6 socket' "http://127.0.0.2:$port/model"
+    expect 200 'a session there' "http://127.0.0.2:$port/sessions/live"
+    rtsp_at 127.0.0.2
     expect 421 'a name there' -H 'Host: watch.example' "http://127.0.0.2:$port/model"
     stop
 fi
@@ -64,6 +72,8 @@ start 0.0.0.0 --tls-cert "$work/cert" --tls-key "$work/key" --udp-ports "$first-
 grep -q 'serving https://' "$work/log" || complain "it does not say https: $(cat "$work/log")"
 expect 200 'TLS' "https://127.0.0.2:$port/model"
 expect 200 'the public address' -H 'Host: 192.0.2.7' "https://127.0.0.1:$port/model"
+expect 200 'a session behind a NAT' "https://127.0.0.1:$port/sessions/live"
+rtsp_at 192.0.2.7
 expect 200 'with a port' -H 'Host: 192.0.2.7:443' "https://127.0.0.1:$port/model"
 expect 200 'a page of it' -H 'Host: 192.0.2.7' -H 'Origin: https://192.0.2.7' "https://127.0.0.1:$port/model"
 expect 403 'that is not encrypted' -H 'Host: 192.0.2.7' -H 'Origin: http://192.0.2.7' "https://127.0.0.1:$port/model"
@@ -93,6 +103,11 @@ else
     done < "$work/candidates"
     echo "UDP ports in $first-$last: $(cut -d' ' -f6 "$work/candidates" | tr '\n' ' ')"
 fi
+stop
+
+start 0.0.0.0 --rtsp 127.0.0.1:0 --public-address 192.0.2.7
+expect 200 'a session whose RTSP is for this machine' "http://127.0.0.2:$port/sessions/live"
+rtsp_at 127.0.0.1
 stop
 trap 'rm -rf "$work"' EXIT
 exit $failed

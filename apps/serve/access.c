@@ -20,6 +20,11 @@ bool zt_is_loopback(const char *host)
     return !strncmp(host, "127.", 4) && strspn(host, "0123456789.") == strlen(host);
 }
 
+bool zt_is_any(const char *host)
+{
+    return !strcmp(host, "0.0.0.0") || !strcmp(host, "::");
+}
+
 const char *zt_url_host(const char *host, char out[ZT_URL_HOST])
 {
     snprintf(out, ZT_URL_HOST, strchr(host, ':') ? "[%s]" : "%s", host);

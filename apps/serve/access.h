@@ -26,6 +26,7 @@ typedef struct zt_access {
 } zt_access;
 
 bool zt_is_loopback(const char *host);          // an address or "localhost", without brackets
+bool zt_is_any(const char *host);               // every interface: 0.0.0.0, ::
 const char *zt_url_host(const char *host, char out[ZT_URL_HOST]);      // as a URL has it: IPv6 in brackets. Returns `out`
 // Lines "control TOKEN" and "view TOKEN"; # begins a comment. 0, or an exit code: 66 or 65 (said with the line).
 int  zt_access_load(zt_access *a, const char *path);

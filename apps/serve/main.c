@@ -214,10 +214,9 @@ static void open_whep(zt_serve *s, zt_http *http, const address *listen)
     int n = 0;
     for (char *at = list ? strtok_r(list, " ", &rest) : NULL; at && n < ICE_SERVERS; at = strtok_r(NULL, " ", &rest))
         url[n++] = at;
-    const bool any = !strcmp(listen->host, "0.0.0.0") || !strcmp(listen->host, "::");
     const zt_whep_params p = {
         .context = zt_servers_http_context(http),
-        .local = any ? NULL : strcmp(listen->host, "localhost") ? listen->host : "127.0.0.1",
+        .local = zt_is_any(listen->host) ? NULL : strcmp(listen->host, "localhost") ? listen->host : "127.0.0.1",
         .public_address = s->public_address, .ice_server = n ? url : NULL, .udp_min = s->udp_min,
         .udp_max = s->udp_max, .loss_percent = (int)s->loss_percent,
     };
@@ -280,6 +279,7 @@ static int look_after(zt_serve *s, const sigset_t *signals)
 static int open_all(zt_serve *s, zt_http **http, address *listen, const address *rtsp)
 {
     s->access.host = listen->host;
+    s->rtsp_host = rtsp->host;
     int code = zt_setup_open(&s->setup, true);
     if (!code)
         code = open_rtsp(s, rtsp);

@@ -30,6 +30,7 @@ typedef struct zt_serve {
     zt_setup    setup;
     const char *prompt, *listen, *rtsp_listen, *token_file, *public_address, *tls_cert, *tls_key;
     const char *whip, *whip_token_file;
+    const char *rtsp_host;              // of rtsp_listen, without brackets
     char        whip_token[256];        // empty: none
     const char *allow_origin, *ice_server, *udp_ports;      // lists are separated by blanks
     int64_t     fps, budget_ms, bitrate, max_sessions, max_viewers, loss_percent;

@@ -105,18 +105,31 @@ static void add_ignored(cJSON *root, const char *ignored)
 
 // ---- sessions
 
+// Where the client finds RTSP, as a URL has it. A server on every interface is where HTTP was asked for.
+static const char *rtsp_host(const zt_request *r, char out[ZT_URL_HOST])
+{
+    const zt_serve *s = r->http->serve;
+    if (s->public_address && !zt_is_loopback(s->rtsp_host))
+        return zt_url_host(s->public_address, out);
+    if (!zt_is_any(s->rtsp_host))
+        return zt_url_host(s->rtsp_host, out);
+    const char *asked = soup_message_headers_get_one(soup_server_message_get_request_headers(r->msg), "Host");
+    const size_t bytes = *asked == '[' ? strcspn(asked, "]") + 1 : strcspn(asked, ":");
+    snprintf(out, ZT_URL_HOST, "%.*s", (int)bytes, asked);      // zt_access_host() has seen it
+    return out;
+}
+
 static void add_places(const zt_request *r, cJSON *root, const char *id)
 {
     const zt_serve *s = r->http->serve;
-    char text[ZT_URL_HOST + 80], written[ZT_URL_HOST];
+    char text[ZT_URL_HOST + 80], host[ZT_URL_HOST];
     cJSON_AddStringToObject(root, "id", id);
     snprintf(text, sizeof(text), "/whep/%s", id);
     cJSON_AddStringToObject(root, "whep", text);
     if (!s->studio.rtsp)
         return;
-    const char *host = s->public_address ? s->public_address : s->access.host;
-    snprintf(text, sizeof(text), strcmp(id, "live") ? "rtsp://%s:%d/s/%s" : "rtsp://%s:%d/%s",
-             zt_url_host(host, written), zt_rtsp_server_port(s->studio.rtsp), id);
+    snprintf(text, sizeof(text), strcmp(id, "live") ? "rtsp://%s:%d/s/%s" : "rtsp://%s:%d/%s", rtsp_host(r, host),
+             zt_rtsp_server_port(s->studio.rtsp), id);
     cJSON_AddStringToObject(root, "rtsp", text);
 }
 
