@@ -53,8 +53,9 @@ static void print_info(const zt_model_info *i)
     fputs("{\"name\": ", stdout);
     print_string(i->name);
     printf(", \"precision\": \"%s\", \"kv\": \"%s\", \"parameters\": %" PRId64 ", \"weight_bytes\": %" PRId64
-           ", \"state_bytes\": %" PRId64 ", \"hash\": \"%016" PRIx64 "\",\n",
-           precisions[i->precision], i->kv == ZT_I8 ? "int8" : i->kv == ZT_BF16 ? "bf16" : "f32", i->parameters, i->weight_bytes, i->state_bytes, i->hash);
+           ", \"file_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64 ", \"hash\": \"%016" PRIx64 "\",\n",
+           precisions[i->precision], i->kv == ZT_I8 ? "int8" : i->kv == ZT_BF16 ? "bf16" : "f32", i->parameters, i->weight_bytes, i->file_bytes,
+           i->state_bytes, i->hash);
     printf(" \"width\": %d, \"height\": %d, \"fps\": %d, \"chunk_frames\": %d, \"steps\": %d, "
            "\"first_frame_steps\": %d,\n",
            i->w, i->h, i->fps, i->chunk_frames, i->steps, i->first_frame_steps);

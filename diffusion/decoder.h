@@ -38,7 +38,7 @@ struct zt_decoder {
     void  *self;
     int    channels, scale;             // of a latent; pixels per latent pixel
     int    first, next;                 // pictures of a stream's first latent and of every other
-    int64_t bytes;                      // of weights
+    int64_t bytes, files;               // of weights: in memory, in files of its own
 };
 
 extern const zt_decoder_kind *const zt_decoders[];      // NULL ends

@@ -282,6 +282,7 @@ static int open_taehv(zt_decoder *k, const zt_decoder_source *s)
     k->first = 1;
     k->next = 4;
     k->bytes = t->memory.bytes;
+    k->files = t->memory.files;
     return err;
 }
 

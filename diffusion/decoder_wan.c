@@ -87,6 +87,7 @@ static int open_wan(zt_decoder *k, const zt_decoder_source *s)
     k->first = 1;
     k->next = 4;
     k->bytes = v->memory.bytes;
+    k->files = v->memory.files;
     return err;
 }
 

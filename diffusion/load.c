@@ -67,6 +67,7 @@ void zt_memory_finish(zt_memory *m)
 void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory)
 {
     *l = (zt_loader){ .w = w, .memory = memory, .diffusers = zt_names_are_diffusers(w) };
+    memory->files += zt_weights_bytes(w);
 }
 
 void zt_loader_finish(zt_loader *l)

@@ -17,6 +17,7 @@ typedef struct zt_memory {
     char      *at;
     size_t     left;
     int64_t    bytes;           // taken
+    int64_t    files;           // bytes of the files that it is filled from
 } zt_memory;
 
 void *zt_memory_take(zt_memory *m, size_t bytes);       // 64-byte aligned, zeroed; NULL when there is none
@@ -33,6 +34,7 @@ typedef struct zt_loader {
     int64_t           parameters;       // read so far
 } zt_loader;
 
+// Counts the files to the memory.
 void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory);
 void zt_loader_finish(zt_loader *l);
 

@@ -215,6 +215,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         .sink_frames = c->sink_frames,
         .n_controls = c->n_controls, .default_prompt = m->text.default_prompt, .parameters = parameters,
         .weight_bytes = m->memory.bytes + m->decoder.bytes + m->text.bytes + m->dit.ground.bytes, .precision = precision, .kv = kv,
+        .file_bytes = m->memory.files + m->decoder.files + m->text.files,
         .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
     if (kv == ZT_I8)

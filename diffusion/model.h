@@ -38,6 +38,7 @@ typedef struct zt_model_info {
     const char *control[ZT_MAX_CONTROLS];
     const char *default_prompt;
     int64_t     parameters, weight_bytes, state_bytes;      // in memory, at the opened precision
+    int64_t     file_bytes;                 // of all weight files that were opened: transformer, text, decoder
     int64_t     linear_ops, attention_ops;  // of one denoising pass of one frame, window full: a multiply-add is two
     enum zt_precision precision;
     enum zt_type kv;                        // of a state's keys and values: ZT_F32, ZT_BF16 or ZT_I8

@@ -38,7 +38,7 @@ struct zt_text_encoder {
     int         width, max;             // of rows; tokens of a prompt
     int         least;                  // tokens of a prompt that says nothing
     const char *default_prompt;
-    int64_t     bytes;                  // of weights
+    int64_t     bytes, files;           // of weights: in memory, in files of its own
 };
 
 extern const zt_text_kind *const zt_texts[];            // NULL ends

@@ -52,6 +52,7 @@ static int open_umt5(zt_text_encoder *t, const zt_text_source *s)
     t->max = s->c->text_len;
     t->least = 1;                       // the end token
     t->bytes = u->net.memory.bytes;
+    t->files = u->net.memory.files;
     if (!t->default_prompt[0])
         t->default_prompt = "a slow flight over snowy mountains at sunset";
     return err;

@@ -245,6 +245,14 @@ const char *zt_weights_label(const zt_weights *w)
     return w->label;
 }
 
+int64_t zt_weights_bytes(const zt_weights *w)
+{
+    int64_t n = 0;
+    for (int i = 0; i < w->files; i++)
+        n += (int64_t)w->file[i].n;
+    return n;
+}
+
 const zt_weight *zt_weights_find(const zt_weights *w, const char *name)
 {
     const zt_weight key = { .name = name };

@@ -59,6 +59,7 @@ int  zt_weights_count(const zt_weights *w);
 const zt_weight *zt_weights_at(const zt_weights *w, int i);     // in order of name
 const zt_weight *zt_weights_find(const zt_weights *w, const char *name);       // or NULL
 const char *zt_weights_label(const zt_weights *w);
+int64_t zt_weights_bytes(const zt_weights *w);          // of its files
 // Hash of all names, types, shapes and tensor bytes.
 uint64_t zt_weights_hash(const zt_weights *w);
 // A tensor's bytes are hashed by blocks of 16 rows. Whoever reads a whole tensor anyway may hash it then and say so:

@@ -32,6 +32,13 @@ expect 65 info "$tests/malformed/12-duplicate-name"
 expect 65 info "$tests/malformed/18-config-nan"
 expect 0 info "$tests/malformed/00-control"
 says '"parameters": 1952'
+says "\"file_bytes\": $(stat -c %s "$tests/malformed/00-control/diffusion_pytorch_model.safetensors"),"
+# an autoencoder that lacks a tensor
+cp -r "$tests/golden/vae-decode-safetensors" "$work/48" && chmod -R u+w "$work/48"
+expect 0 check "$work/48"
+cp "$tests/malformed/48-vae-missing-tensor/vae.safetensors" "$work/48/wan_2.1_vae.safetensors"
+expect 65 check "$work/48"
+grep -q "wan_2.1_vae.safetensors: tensor 'decoder.middle.0.residual.2.weight' is missing" "$work/err" || { cat "$work/err" >&2; failed=1; }
 expect 66 check "$work"
 expect 0 check "$tests/golden/moe-8-2-shared"
 expect 0 check "$tests/golden/dit-diffusers" --precision bf16

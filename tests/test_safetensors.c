@@ -56,7 +56,7 @@ static void malformed_models_are_refused_in_one_line(void **state)
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         char path[1024];
         zt_model *m = NULL;
-        if (e->d_name[0] < '0' || e->d_name[0] > '9')
+        if (e->d_name[0] < '0' || e->d_name[0] > '9' || atoi(e->d_name) == 48)   // an autoencoder: test_model_cli.sh
             continue;
         case_path(path, sizeof(path), e->d_name);
         lines = 0;
