@@ -364,7 +364,7 @@ static void sort(zt_event *e, int n)
     }
 }
 
-int zt_clip_settle(zt_clip *c, const char *name, const zt_model *m)
+const char *zt_clip_bind(zt_clip *c, const zt_model *m, char *wrong, size_t bytes)
 {
     const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(c->root, "prompts");
     const cJSON *events = cJSON_GetObjectItemCaseSensitive(c->root, "events");
@@ -373,18 +373,25 @@ int zt_clip_settle(zt_clip *c, const char *name, const zt_model *m)
     free(c->event);
     c->events = 0;
     c->event = calloc((size_t)cJSON_GetArraySize(prompts) + (size_t)cJSON_GetArraySize(events) + 1, sizeof(*c->event));
-    if (!c->event) {
-        zt_error("%s: line %d: not enough memory", name, c->line);
-        return ZT_EXIT_UNAVAILABLE;
-    }
+    if (!c->event)
+        return "not enough memory";
     bool known = true;
     if (controls)
         known = settle_controls(&c->event[c->events++], controls, m, &unknown);
     if (!known || add_events(c, prompts, "at_frame", "text", m, &unknown) < 0 ||
         add_events(c, events, "frame", "prompt", m, &unknown) < 0) {
-        zt_error("%s: line %d: the model does not have the control \"%.40s\"", name, c->line, unknown);
-        return ZT_EXIT_DATA;
+        snprintf(wrong, bytes, "the model does not have the control \"%.40s\"", unknown);
+        return wrong;
     }
     sort(c->event, c->events);
-    return 0;
+    return NULL;
+}
+
+int zt_clip_settle(zt_clip *c, const char *name, const zt_model *m)
+{
+    char wrong[200];
+    const char *what = zt_clip_bind(c, m, wrong, sizeof(wrong));
+    if (what)
+        zt_error("%s: line %d: %s", name, c->line, what);
+    return !what ? 0 : c->event ? ZT_EXIT_DATA : ZT_EXIT_UNAVAILABLE;
 }

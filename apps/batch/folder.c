@@ -113,6 +113,11 @@ int zt_folder_write(const zt_folder *f, const char *what, const char *path, cons
 {
     char part[ZT_FOLDER_PATH];
     zt_folder_work(f, part, what);
+    return zt_folder_put(part, path, text);
+}
+
+int zt_folder_put(const char *part, const char *path, const char *text)
+{
     const int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return said(part, -errno);

@@ -44,6 +44,7 @@ void zt_folder_close(zt_folder *f);                 // lets go of the lock; the 
 int  zt_folder_remove(zt_folder *f);                // OUT/.ID/ and all in it, the lock last
 // Writes `text` as OUT/.ID/`what` and renames it to `path`. 0 or -errno (logged).
 int  zt_folder_write(const zt_folder *f, const char *what, const char *path, const char *text);
+int  zt_folder_put(const char *part, const char *path, const char *text);       // the same, by names
 int  zt_folder_sync(const char *path);              // a directory's names are on the disk
 int  zt_folder_wipe(const char *path, bool self);   // what is in a directory, and itself; 0 or -errno
 

@@ -49,7 +49,9 @@ void zt_manifest_free(zt_manifest *m);      // takes a zeroed one
 // One line's object; nothing is logged. NULL, or what is wrong with it, in `wrong`. Frees nothing; zt_clip_finish().
 const char *zt_clip_parse(zt_clip *out, const char *text, char *wrong, size_t bytes);
 void zt_clip_finish(zt_clip *c);
-// What only the model can tell: its controls, the order of events. 0 or 65 (logged with the line).
+// What only the model can tell: its controls, the order of events. NULL, or what is wrong (as above); settle: 0, 65 or 69
+// (logged with the line).
+const char *zt_clip_bind(zt_clip *c, const zt_model *m, char *wrong, size_t bytes);
 int  zt_clip_settle(zt_clip *c, const char *name, const zt_model *m);
 
 #ifdef __cplusplus
