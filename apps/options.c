@@ -54,7 +54,7 @@ static bool parse_int(const char *text, int64_t min, int64_t max, int64_t *out)
 }
 
 // "800k", "2.5M": a positive decimal and a power of 1000.
-static bool parse_rate(const char *text, int64_t min, int64_t max, int64_t *out)
+static bool parse_scaled(const char *text, int64_t min, int64_t max, int64_t *out)
 {
     char *end;
     if (!isdigit((unsigned char)*text))
@@ -64,6 +64,8 @@ static bool parse_rate(const char *text, int64_t min, int64_t max, int64_t *out)
         v *= 1e3, end++;
     else if (*end == 'M')
         v *= 1e6, end++;
+    else if (*end == 'G')
+        v *= 1e9, end++;
     if (*end || !(v >= (double)min && v <= (double)max))
         return false;
     *out = (int64_t)v;
@@ -138,7 +140,8 @@ static bool set(const zt_option *o, const char *text)
     case ZT_OPTION_SEED:   return parse_seed(text, o->to);
     case ZT_OPTION_SIZE:   return parse_pair(text, 'x', false, o, o->to);
     case ZT_OPTION_RANGE:  return parse_pair(text, '-', true, o, o->to);
-    case ZT_OPTION_RATE:   return parse_rate(text, o->min, o->max, o->to);
+    case ZT_OPTION_BYTES:
+    case ZT_OPTION_RATE:   return parse_scaled(text, o->min, o->max, o->to);
     case ZT_OPTION_CHOICE: return parse_choice(text, o, o->to);
     }
     return false;
@@ -159,6 +162,9 @@ static const char *expected(const zt_option *o, char *text, size_t bytes)
     case ZT_OPTION_RATE:
         snprintf(text, bytes, "bits per second such as 800k or 2M, in %lld..%lld", (long long)o->min,
                  (long long)o->max);
+        return text;
+    case ZT_OPTION_BYTES:
+        snprintf(text, bytes, "bytes such as 500M or 10G, in %lld..%lld", (long long)o->min, (long long)o->max);
         return text;
     case ZT_OPTION_CHOICE: {
         int at = snprintf(text, bytes, "one of");

@@ -17,6 +17,7 @@ enum zt_option_kind {
     ZT_OPTION_SIZE,     // zt_range: WxH, both in [min, max]
     ZT_OPTION_RANGE,    // zt_range: N (then a is 0) or MIN-MAX, both in [min, max]
     ZT_OPTION_RATE,     // int64_t bits/s in [min, max]: 800k, 2M, 2500000
+    ZT_OPTION_BYTES,    // int64_t in [min, max]: 500M, 10G
     ZT_OPTION_CHOICE,   // int: index into `choices`
 };
 
