@@ -129,8 +129,8 @@ static int check(zt_serve *s, const zt_program *p, address *http, address *rtsp)
         code = read_ports(s, p);
     if (code < 0)
         code = read_ice(s, p);
-    if (code < 0 && s->whip && http->port < 0)
-        code = zt_options_misuse(p, "--whip needs --listen");
+    if (code < 0 && (s->whip || s->batch_dir) && http->port < 0)
+        code = zt_options_misuse(p, "--%s needs --listen", s->whip ? "whip" : "batch-dir");
     return code < 0 ? read_whip(s, p) : code;
 }
 
@@ -171,6 +171,10 @@ static int parse(zt_serve *s, int argc, char **argv, address *http, address *rts
         { "max-viewers", 0, ZT_OPTION_INT, &s->max_viewers, "N", "over WebRTC, and of JPEG pictures (100)", 1, 1000 },
         { "no-admission", 0, ZT_OPTION_FLAG, &s->no_admission, NULL,
           "take sessions that cannot all be served on time" },
+        { "batch-dir", 0, ZT_OPTION_STRING, &s->batch_dir, "DIR",
+          "take clips over HTTP, rendered in what live sessions leave" },
+        { "batch-quota", 0, ZT_OPTION_BYTES, &s->batch_quota, "BYTES", "for all of them, such as 500M (10G)",
+          1000, INT64_C(1) << 60 },
         { "log-sessions", 0, ZT_OPTION_STRING, &s->log_folder, "DIR",
           "write each session down, for zoetrope-render --replay" },
         { "trace", 0, ZT_OPTION_STRING, &s->trace, "FILE",
@@ -290,6 +294,8 @@ static int open_all(zt_serve *s, zt_http **http, address *listen, const address 
     }
     if (!code)
         code = zt_serve_open_live(s);
+    if (!code && s->batch_dir)
+        code = zt_clips_open(&s->clips, &s->setup, s->batch_dir, s->batch_quota);
     if (!code && *http)
         code = zt_servers_http_listen(*http, listen->host, listen->port) < 0 ? ZT_EXIT_UNAVAILABLE : 0;
     return code;
@@ -298,7 +304,8 @@ static int open_all(zt_serve *s, zt_http **http, address *listen, const address 
 int main(int argc, char **argv)
 {
     static zt_serve s = { .lock = PTHREAD_MUTEX_INITIALIZER, .listen = "127.0.0.1:8080",
-                          .rtsp_listen = "127.0.0.1:8554", .max_sessions = 8, .max_viewers = 100 };
+                          .rtsp_listen = "127.0.0.1:8554", .max_sessions = 8, .max_viewers = 100,
+                          .batch_quota = INT64_C(10000000000) };
     zt_http *http = NULL;
     address listen, rtsp;
     int code = parse(&s, argc, argv, &listen, &rtsp);
@@ -322,6 +329,7 @@ int main(int argc, char **argv)
         code = look_after(&s, &signals);
     }
     zt_servers_http_stop(http);
+    zt_clips_close(&s.clips);
     zt_serve_close(&s);
     zt_whep_server_close(&s.studio.whep);
     zt_servers_http_destroy(&http);

@@ -6,6 +6,7 @@
 
 #include "apps/options.h"
 #include "apps/serve/access.h"
+#include "apps/serve/clips.h"
 #include "apps/serve/show.h"
 
 #ifdef __cplusplus
@@ -37,11 +38,13 @@ typedef struct zt_serve {
     uint64_t    seed;
     zt_range    size, steps;
     bool        test_pattern, marks, no_admission;
-    const char *log_folder, *trace;
+    const char *log_folder, *trace, *batch_dir;
+    int64_t     batch_quota;
     zt_access   access;
     int         udp_min, udp_max;
 
     zt_studio   studio;
+    zt_clips   *clips;          // or NULL: none are taken
     pthread_mutex_t lock;       // over what follows
     zt_entry    entry[ZT_SHOWS];        // the first is `live`
     zt_show    *dying[ZT_SHOWS];        // references: the main thread closes them

@@ -64,6 +64,7 @@ bool zt_web_is_type(SoupServerMessage *msg, const char *type);      // Content-T
 const char *zt_web_address(SoupServerMessage *msg);                 // of the peer, until the next call
 // The body as a JSON object; NULL: answered with 400 or 415.
 cJSON *zt_web_body(SoupServerMessage *msg);
+void zt_web_add_ignored(cJSON *root, const char *ignored);     // words with blanks between, as a list
 void zt_web_id(char id[ZT_ID_BYTES]);           // 128 random bits
 
 // Routes.
@@ -73,6 +74,9 @@ void zt_web_sessions(const zt_request *r);
 void zt_web_session(const zt_request *r);
 void zt_web_whep(const zt_request *r);
 void zt_web_whep_resource(const zt_request *r);
+void zt_web_clips(const zt_request *r);
+void zt_web_clip(const zt_request *r);
+void zt_web_clip_file(const zt_request *r);
 void zt_web_picture(const zt_request *r);
 
 // Viewers and the data channel.

@@ -93,7 +93,7 @@ const char *zt_web_apply(zt_http *h, zt_show *show, const cJSON *root, char *ign
     return NULL;
 }
 
-static void add_ignored(cJSON *root, const char *ignored)
+void zt_web_add_ignored(cJSON *root, const char *ignored)
 {
     cJSON *list = cJSON_AddArrayToObject(root, "ignored");
     char **word = g_strsplit(ignored, " ", -1);
@@ -264,7 +264,7 @@ static void post_session(const zt_request *r)
         zt_web_header(r->msg, "Location", place);
         cJSON *root = cJSON_CreateObject();
         add_places(r, root, id);
-        add_ignored(root, ignored);
+        zt_web_add_ignored(root, ignored);
         zt_web_json(r->msg, 201, root);
     }
     zt_show_unref(&show);
@@ -300,7 +300,7 @@ static void patch_session(const zt_request *r, zt_show *show)
         zt_web_error(r->msg, 400, "%s", wrong);
     } else {
         cJSON *root = cJSON_CreateObject();
-        add_ignored(root, ignored);
+        zt_web_add_ignored(root, ignored);
         zt_web_json(r->msg, 200, root);
         zt_serve_touch(r->http->serve, show);
         zt_web_steered(r->http, show, NULL);
