@@ -11,7 +11,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/sampler_unipc.h"
 
-enum { MANY = 1 << 24 };
+enum { MANY = 1 << 24, MOST_STEPS = 128 };
 
 static bool moe_config(zt_check *c, zt_config *out)
 {
@@ -183,23 +183,27 @@ static void op_unipc(zt_check *c, const cJSON *pass, double shift)
 {
     const int n = (int)zt_check_number(pass, "steps", 0);
     zt_unipc u;
-    float sigma[ZT_UNIPC_STEPS + 1];
+    float sigma[MOST_STEPS + 1], t[MOST_STEPS];
     const zt_weight *wx, *wv;
-    if (n < 1 || n > ZT_UNIPC_STEPS || zt_check_number(pass, "order", 2) != 2)
+    if (n < 1 || n > MOST_STEPS || zt_check_number(pass, "order", 2) != 2)
         return zt_check_refuse(c, "a schedule of that length or order is not supported");
     float *const x = zt_check_in(c, pass, "x", &wx), *const v = zt_check_in(c, pass, "v", &wv);
     if (x && v && wv->elements == n * wx->elements && wv->elements <= MANY) {
         const size_t floats = (size_t)wx->elements;
         float *const xs = zt_check_must(calloc((size_t)n + 3, floats * sizeof(*xs)));
         float *const spare = xs + (size_t)n * floats;
-        zt_unipc_init(&u, n, shift, floats, (float *const[]){ spare, spare + floats, spare + 2 * floats });
+        zt_unipc_init(&u, floats, (float *const[]){ spare, spare + floats, spare + 2 * floats });
         for (int i = 0; i < n; i++) {
-            zt_unipc_step(&u, x, v + (size_t)i * floats);
+            zt_unipc_step(&u, x, v + (size_t)i * floats, zt_unipc_sigma(i, n, shift),
+                          zt_unipc_sigma(i + 1, n, shift));
             memcpy(xs + (size_t)i * floats, x, floats * sizeof(*x));
         }
         for (int i = 0; i <= n; i++)
-            sigma[i] = (float)u.sigma[i];
-        zt_check_out(c, pass, "t", u.t, n);
+            sigma[i] = (float)zt_unipc_sigma(i, n, shift);
+        zt_unipc_times(n, shift, t);
+        for (int i = 0; i < n; i++)
+            t[i] = floorf(t[i]);
+        zt_check_out(c, pass, "t", t, n);
         zt_check_out(c, pass, "sigma", sigma, n + 1);
         zt_check_out(c, pass, "xs", xs, wv->elements);
         free(xs);

@@ -27,7 +27,7 @@ static zt_kv shape(const zt_model *m, enum zt_type type, int valid)
 int64_t zt_estimate_cache(const zt_model *m, int w, int h)
 {
     const zt_kv like = shape(m, m->dit.cache_type, w / 16 * (h / 16));
-    return zt_cache_bytes(m->c.layers, &like, m->c.sink_frames, m->c.window_frames, m->c.chunk_frames);
+    return m->nets * m->sides * zt_cache_bytes(m->c.layers, &like, m->c.sink_frames, m->c.window_frames, m->c.chunk_frames);
 }
 
 // Rows of text: a prompt's, padding included where the family pads.
@@ -107,7 +107,8 @@ static int measure(struct run *r, bool whole, zt_estimate *out)
         all += took;
     }
     out->pass_ms = (double)least * c->layers / blocks / 1e6;
-    out->chunk_ms = whole ? (double)all / 1e6 : out->pass_ms * passes;
+    const int made = r->m->sides * (c->steps + (zt_model_remembers(r->m) ? r->m->nets : 0));
+    out->chunk_ms = made * (whole ? (double)all / 1e6 / passes : out->pass_ms);
     out->cache_bytes = r->cache.bytes + r->text.bytes;
     out->work_bytes = r->m->dit.work.bytes;
     return 0;

@@ -28,8 +28,7 @@ static const struct number {
     { "num_layers", AT(layers), 1, 512 },
     { "in_dim", AT(in_dim), 1, 256 }, { "in_channels", AT(in_dim), 1, 256 },
     { "out_dim", AT(out_dim), 1, 256 }, { "out_channels", AT(out_dim), 1, 256 },
-    { "freq_dim", AT(freq_dim), 2, 4096 },
-    { "ffn_dim", AT(ffn_dim), 1, 1 << 18 },
+    { "freq_dim", AT(freq_dim), 2, 4096 }, { "ffn_dim", AT(ffn_dim), 1, 1 << 18 },
     { "n_routed_experts", AT(experts), 1, 1024 }, { "n_activated_experts", AT(top_k), 1, 16 },
     { "n_shared_experts", AT(shared_experts), 0, 64 }, { "moe_inter_dim", AT(inter), 1, 1 << 16 },
     { "n_expert_groups", AT(groups), 1, 1024 }, { "n_limited_groups", AT(limited_groups), 1, 1024 },
@@ -40,10 +39,36 @@ static const struct number {
     { "previous_frames", AT(previous), 0, ZT_MAX_PREVIOUS },
     { "chunk_frames", AT(chunk_frames), 1, 64 },
     { "window_frames", AT(window_frames), 1, 1024 }, { "sink_frames", AT(sink_frames), 0, 1024 },
-    { "recache_frames", AT(recache_frames), 0, ZT_MAX_RECACHED },
-    { "text_len", AT(text_len), 1, 4096 },
+    { "recache_frames", AT(recache_frames), 0, ZT_MAX_RECACHED }, { "text_len", AT(text_len), 1, 4096 },
     { "first_frame_steps", AT(first_frame_steps), 1, ZT_MAX_STEPS }, { "steps", AT(steps), 1, ZT_MAX_STEPS },
     { "width", AT(w), 16, 4096 }, { "height", AT(h), 16, 4096 }, { "fps", AT(fps), 1, 240 },
+};
+
+static const struct real {
+    const char *key;
+    size_t      at;
+    double      min, max;
+} reals[] = {
+    { "eps", AT(eps), 1e-12, 1 }, { "route_scale", AT(route_scale), 1e-6, 1e6 }, { "shift", AT(shift), 0.01, 1000 },
+    { "guidance", AT(guidance), 1, 100 }, { "guidance_high", AT(guidance_high), 1, 100 },
+    { "boundary_ratio", AT(boundary), 0.001, 1 },
+};
+
+static const struct truth {
+    const char *key;
+    size_t      at;
+} truths[] = {
+    { "previous_shifts", AT(previous_shifts) }, { "position_embedding", AT(position_embedding) },
+    { "residual", AT(residual) }, { "warp", AT(warp) }, { "step_embed", AT(step_embed) },
+};
+
+static const struct choice {
+    const char *key;
+    size_t      at;
+    const char *names[4];
+} choices[] = {
+    { "score_func", AT(softmax), { "sigmoid", "softmax" } }, { "kv", AT(kv_int8), { "float", "int8" } },
+    { "sampler", AT(sampler), { [ZT_EULER] = "euler", [ZT_RENOISE] = "renoise", [ZT_UNIPC] = "unipc" } },
 };
 
 typedef struct reader {
@@ -93,13 +118,19 @@ static bool read_float(reader *r, const char *key, double min, double max, float
     return true;
 }
 
-static bool read_choice(reader *r, const char *key, const char *first, const char *second, int *out)
+// One of the names, NULL ends; its number.
+static bool read_choice(reader *r, const char *key, const char *const *names, int *out)
 {
     char text[64];
     if (!zt_json_string(&r->j, text, sizeof(text)))
         return false;
-    *out = strcmp(text, second) == 0;
-    return *out || strcmp(text, first) == 0 || refuse(r, key, "has an unknown value");
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return refuse(r, key, "has an unknown value");
 }
 
 static bool read_controls(reader *r)
@@ -179,8 +210,7 @@ static bool read_trained(reader *r, const char *key)
 
 static bool read_block_types(reader *r)
 {
-    static const char *const names[] = { [ZT_BLOCK_PLAIN] = "plain", [ZT_BLOCK_MLA] = "mla", [ZT_BLOCK_MAMBA] = "mamba2" };
-    char name[16];
+    static const char *const names[] = { [ZT_BLOCK_PLAIN] = "plain", [ZT_BLOCK_MLA] = "mla", [ZT_BLOCK_MAMBA] = "mamba2", NULL };
     zt_config *const c = r->c;
     c->n_kinds = 0;
     if (!zt_json_enter(&r->j, '['))
@@ -188,14 +218,9 @@ static bool read_block_types(reader *r)
     while (zt_json_item(&r->j)) {
         if (c->n_kinds == ZT_MAX_KINDS)
             return refuse(r, "block_types", "has more than 16 entries");
-        if (!zt_json_string(&r->j, name, sizeof(name)))
+        if (!read_choice(r, "block_types", names, &c->kind[c->n_kinds]))
             return false;
-        int kind = 0;
-        while (kind < (int)ZT_LEN(names) && strcmp(name, names[kind]) != 0)
-            kind++;
-        if (kind == (int)ZT_LEN(names))
-            return refuse(r, "block_types", "holds an unknown type");
-        c->kind[c->n_kinds++] = kind;
+        c->n_kinds++;
     }
     return !r->j.error;
 }
@@ -348,44 +373,13 @@ static bool read_text(reader *r)
 static bool read_other(reader *r, const char *key, bool *known)
 {
     zt_config *const c = r->c;
-    int choice = 0;
-    bool ok;
     *known = true;
-    if (strcmp(key, "eps") == 0)
-        return read_float(r, key, 1e-12, 1, &c->eps);
-    if (strcmp(key, "route_scale") == 0)
-        return read_float(r, key, 1e-6, 1e6, &c->route_scale);
-    if (strcmp(key, "shift") == 0)
-        return read_float(r, key, 0.01, 1000, &c->shift);
-    if (strcmp(key, "score_func") == 0) {
-        ok = read_choice(r, key, "sigmoid", "softmax", &choice);
-        c->softmax = choice;
-        return ok;
-    }
-    if (strcmp(key, "kv") == 0) {
-        ok = read_choice(r, key, "float", "int8", &choice);
-        c->kv_int8 = choice;
-        return ok;
-    }
-    if (strcmp(key, "sampler") == 0) {
-        ok = read_choice(r, key, "euler", "renoise", &choice);
-        c->sampler = choice ? ZT_RENOISE : ZT_EULER;
-        return ok;
-    }
-    if (strcmp(key, "previous_shifts") == 0)
-        return zt_json_bool(&r->j, &c->previous_shifts);
+    if (strcmp(key, "negative_prompt") == 0)
+        return zt_json_string(&r->j, c->negative_prompt, sizeof(c->negative_prompt));
     if (strcmp(key, "trained_windows") == 0 || strcmp(key, "trained_top_k") == 0)
         return read_trained(r, key);
-    if (strcmp(key, "position_embedding") == 0)
-        return zt_json_bool(&r->j, &c->position_embedding);
     if (strcmp(key, "ground") == 0)
         return read_ground(r);
-    if (strcmp(key, "residual") == 0)
-        return zt_json_bool(&r->j, &c->residual);
-    if (strcmp(key, "warp") == 0)
-        return zt_json_bool(&r->j, &c->warp);
-    if (strcmp(key, "step_embed") == 0)
-        return zt_json_bool(&r->j, &c->step_embed);
     if (strcmp(key, "name") == 0)
         return zt_json_string(&r->j, c->name, sizeof(c->name));
     if (strcmp(key, "weights") == 0)
@@ -414,6 +408,18 @@ static bool read_member(reader *r, const char *key)
     for (size_t i = 0; i < ZT_LEN(numbers); i++) {
         if (strcmp(key, numbers[i].key) == 0)
             return read_whole(r, key, numbers[i].min, numbers[i].max, (int *)((char *)r->c + numbers[i].at));
+    }
+    for (size_t i = 0; i < ZT_LEN(reals); i++) {
+        if (strcmp(key, reals[i].key) == 0)
+            return read_float(r, key, reals[i].min, reals[i].max, (float *)((char *)r->c + reals[i].at));
+    }
+    for (size_t i = 0; i < ZT_LEN(truths); i++) {
+        if (strcmp(key, truths[i].key) == 0)
+            return zt_json_bool(&r->j, (bool *)((char *)r->c + truths[i].at));
+    }
+    for (size_t i = 0; i < ZT_LEN(choices); i++) {
+        if (strcmp(key, choices[i].key) == 0)
+            return read_choice(r, key, choices[i].names, (int *)((char *)r->c + choices[i].at));
     }
     if (!read_other(r, key, &known))
         return false;
@@ -543,6 +549,8 @@ static bool check(reader *r)
         return refuse(r, "width", "and height must be multiples of 16");
     if (c->weights[0] && (strchr(c->weights, '/') || c->weights[0] == '.'))
         return refuse(r, "weights", "must be a plain file name");
+    if (!c->guidance_high)
+        c->guidance_high = c->guidance;
     if (!c->first_frame_steps)
         c->first_frame_steps = c->steps;
     return check_blocks(r) && check_experts(r) && check_text(r);
@@ -551,7 +559,7 @@ static bool check(reader *r)
 int zt_config_parse(zt_config *c, const void *text, size_t bytes, const char *label)
 {
     *c = (zt_config){ .freq_dim = 256, .eps = 1e-6f, .route_scale = 1, .window_frames = 21, .text_len = 512,
-                      .shift = 5, .state = 128, .state_head = 64, .conv = 4, .expand = 2, .steps = 4, .fps = 16, .sampler = ZT_RENOISE, .hash = zt_hash(0, text, bytes) };
+                      .shift = 5, .state = 128, .state_head = 64, .conv = 4, .expand = 2, .steps = 4, .fps = 16, .sampler = ZT_RENOISE, .guidance = 1, .hash = zt_hash(0, text, bytes) };
     reader r = { .label = label, .c = c };
     char key[256];
     zt_json_init(&r.j, text, bytes);

@@ -17,7 +17,7 @@ enum {
     ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20, ZT_MAX_RECACHED = 21, ZT_MAX_KINDS = 16,
 };
 
-enum zt_sampler { ZT_EULER, ZT_RENOISE };
+enum zt_sampler { ZT_EULER, ZT_RENOISE, ZT_UNIPC };
 enum zt_block_kind { ZT_BLOCK_PLAIN, ZT_BLOCK_MLA, ZT_BLOCK_MAMBA };        // what mixes the frames of a stream
 
 typedef struct zt_word {
@@ -60,7 +60,7 @@ typedef struct zt_config {
     int   n_kinds, kind[ZT_MAX_KINDS];          // block_types, in turn over the blocks; 0: all plain
     int   q_latent, latent, nope, rope, value;  // of latent attention
     int   state, state_head, conv, expand;      // of Mamba-2 (128, 64, 4, 2)
-    bool  softmax;              // score_func
+    int   softmax;              // score_func: 1, else sigmoid
     float route_scale;          // (1)
     int   previous;             // latents before, joined to the input
     bool  previous_shifts;      // and the last one moved by a pixel each way
@@ -77,10 +77,14 @@ typedef struct zt_config {
     int   text_len;             // (512) rows of another encoder's text, padding included
     int   n_controls;
     char  control[ZT_MAX_CONTROLS][ZT_WORD_BYTES];
-    enum zt_sampler sampler;
+    int   sampler;              // of enum zt_sampler
     float shift;                // (5)
+    float guidance;             // (1: none) v = w + guidance (v - w), w being what the negative prompt gives
+    float guidance_high;        // of the high-noise expert (guidance)
+    float boundary;             // of sigma, from which on that expert takes over (0.875); of models that have one only
+    char  negative_prompt[1024];        // ("")
     bool  step_embed;
-    bool  kv_int8;              // "kv": keys and values of frames in 8 bits
+    int   kv_int8;              // 1: "kv": keys and values of frames in 8 bits
     int   first_frame_steps, steps;     // (4)
     int   w, h, fps;
     int   rope_rows, rope_columns;      // 0: positions are not scaled

@@ -74,7 +74,7 @@ typedef struct zt_segment {
     bool         commit;                            // keys and values are all that is wanted
 } zt_segment;
 
-enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 1), ZT_MAX_SLOTS = 1024 + 64 };
+enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 3), ZT_MAX_SLOTS = 1024 + 64 };
 
 // Buffers of a pass over M tokens of S frames; one allocation.
 typedef struct zt_work {

@@ -1,108 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens a model: finds its files, checks everything, converts the weights to the precision asked for.
+// Opens a model: checks everything, converts the weights to the precision asked for.
 #include "diffusion/model.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/internal.h"
 #include "diffusion/quantize.h"
 #include "diffusion/sampler.h"
-
-static bool is_folder(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static bool is_weights_name(const char *name)
-{
-    static const char *const ends[] = { ".safetensors", ".pt", ".pth", ".gguf" };
-    for (size_t i = 0; i < ZT_LEN(ends); i++) {
-        const size_t n = strlen(name), m = strlen(ends[i]);
-        if (n > m && strcmp(name + n - m, ends[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-// The weights of a folder: what config.json names, the usual names, or the only file that can be one.
-static int find_weights(const char *folder, const zt_config *c, char *out, size_t bytes)
-{
-    const char *const usual[] = { c->weights, "diffusion_pytorch_model.safetensors",
-                                  "diffusion_pytorch_model.safetensors.index.json", "model.safetensors",
-                                  "model.safetensors.index.json" };
-    for (size_t i = c->weights[0] ? 0 : 1; i < ZT_LEN(usual); i++) {
-        if (snprintf(out, bytes, "%s%s", folder, usual[i]) >= (int)bytes) {
-            zt_error("%s: the name is too long", folder);
-            return -EINVAL;
-        }
-        if (access(out, F_OK) == 0 || i == 0)
-            return 0;
-    }
-    int found = 0;
-    DIR *const dir = opendir(folder[0] ? folder : ".");
-    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
-        if (is_weights_name(e->d_name))
-            found += snprintf(out, bytes, "%s%s", folder, e->d_name) < (int)bytes;
-    }
-    if (dir)
-        closedir(dir);
-    if (found != 1)
-        zt_error("%s: %s", folder, found ? "several weight files, and config.json names none" : "no weight file");
-    return found == 1 ? 0 : found ? -EINVAL : -ENOENT;
-}
-
-// The folder of `path`, with its slash, and the name of config.json in it; a file's own name is copied to `weights`.
-static int find_folder(const char *path, char *folder, char *config, char *weights, size_t bytes, bool *dir)
-{
-    if (access(path, F_OK) < 0) {
-        const int err = errno;
-        zt_error("%s: %s", path, strerror(err));
-        return -err;
-    }
-    const char *const slash = strrchr(path, '/');
-    *dir = is_folder(path);
-    const int n = *dir ? snprintf(folder, bytes, "%s%s", path, slash && !slash[1] ? "" : "/")
-                       : snprintf(folder, bytes, "%.*s", slash ? (int)(slash - path) + 1 : 0, path);
-    if (n < 0 || (size_t)n >= bytes || snprintf(config, bytes, "%sconfig.json", folder) >= (int)bytes
-        || (!*dir && snprintf(weights, bytes, "%s", path) >= (int)bytes)) {
-        zt_error("%s: the name is too long", path);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes)
-{
-    char folder[4096];
-    bool dir;
-    int err = find_folder(path, folder, config, weights, ZT_MIN(bytes, sizeof(folder)), &dir);
-    if (!err)
-        err = zt_config_read(c, config);
-    if (!err && dir) {
-        err = find_weights(folder, c, weights, bytes);
-        if (err < 0)
-            zt_config_finish(c);
-    }
-    return err;
-}
-
-int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes)
-{
-    static const zt_config none;
-    char folder[4096];
-    bool dir;
-    const int err = find_folder(path, folder, config, weights, ZT_MIN(bytes, sizeof(folder)), &dir);
-    return err || !dir ? err : find_weights(folder, &none, weights, bytes);
-}
 
 static bool has_matrices(const zt_weights *w, enum zt_type type)
 {
@@ -147,13 +57,41 @@ static int choose_kv(zt_model *m, enum zt_kv_choice kv, enum zt_precision precis
     return 0;
 }
 
+static void init_loader(zt_loader *l, const zt_weights *w, zt_memory *memory, enum zt_precision precision)
+{
+    zt_loader_init(l, w, memory);
+    l->other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
+    l->block = precision == ZT_PRECISION_INT8 ? ZT_I8 : precision == ZT_PRECISION_INT4 ? ZT_I4 : l->other;
+}
+
+// The transformer of the steps from the boundary on, like the other one.
+static int load_high(zt_model *m, const char *file, enum zt_precision precision, uint64_t *hash)
+{
+    zt_weights *w = NULL;
+    zt_loader l;
+    int err = zt_weights_open(&w, file);
+    if (err < 0)
+        return err;
+    init_loader(&l, w, &m->memory, precision);
+    err = zt_dit_load(&m->high, m->d, &m->c, &l, m->info.kv, l.other);
+    if (!err)
+        err = zt_dit_reserve_text(&m->high, m->max_text + 1);
+    m->info.parameters += l.parameters;
+    zt_loader_finish(&l);
+    const uint64_t own = err ? 0 : zt_weights_hash(w);
+    if (!err)
+        err = zt_weights_check(w);
+    *hash = zt_hash(*hash, &own, sizeof(own));
+    m->nets = 2;
+    zt_weights_close(&w);
+    return err;
+}
+
 static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_precision precision)
 {
     const zt_config *const c = &m->c;
     zt_loader l;
-    zt_loader_init(&l, w, &m->memory);
-    l.other = precision == ZT_PRECISION_F32 ? ZT_F32 : ZT_BF16;
-    l.block = precision == ZT_PRECISION_INT8 ? ZT_I8 : precision == ZT_PRECISION_INT4 ? ZT_I4 : l.other;
+    init_loader(&l, w, &m->memory, precision);
     int err = zt_dit_load(&m->dit, m->d, c, &l, m->info.kv, l.other);
     if (!err)
         err = zt_text_open(&m->text, &(zt_text_source){ m->d, c, &l, NULL, folder });
@@ -181,8 +119,9 @@ static void count_operations(zt_model_info *i, const zt_config *c)
 {
     const int64_t d = c->dim, M = (int64_t)(i->w / i->unit) * (i->h / i->unit) * c->chunk_frames;
     const int64_t ffn = c->ffn_dim ? 2 * d * c->ffn_dim : 3 * d * c->inter * (c->top_k + c->shared_experts);
-    i->linear_ops = 2 * M * (c->layers * (6 * d * d + ffn) + 4 * d * (c->in_dim + c->out_dim));
-    i->attention_ops = 4 * M * c->layers * d * (c->window_frames * M / c->chunk_frames);
+    const int sides = c->guidance > 1 || c->guidance_high > 1 ? ZT_SIDES : 1;
+    i->linear_ops = sides * 2 * M * (c->layers * (6 * d * d + ffn) + 4 * d * (c->in_dim + c->out_dim));
+    i->attention_ops = sides * 4 * M * c->layers * d * (c->window_frames * M / c->chunk_frames);
 }
 
 // Those below `own`, the largest first.
@@ -231,31 +170,35 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
 
 static int open_files(zt_model *m, const char *path, enum zt_precision precision, enum zt_kv_choice kv)
 {
-    char config[4096], file[4096];
+    zt_model_files files;
     zt_weights *w = NULL;
-    int err = zt_model_find_files(path, &m->c, config, file, sizeof(config));
+    int err = zt_model_find_all(path, &m->c, &files);
     if (!err)
         err = check_device(m->d);
     if (!err)
-        err = zt_weights_open(&w, file);
+        err = zt_weights_open(&w, files.weights);
     if (!err) {
         precision = choose(m->d, w, precision);
         err = choose_kv(m, kv, precision);
     }
     if (!err) {
-        const char *const slash = strrchr(config, '/');         // its folder is the model's
-        m->folder = strndup(config, slash ? (size_t)(slash - config) + 1 : 0);
+        m->folder = strdup(files.folder);
         err = m->folder ? load(m, w, m->folder, precision) : -ENOMEM;
     }
-    const uint64_t hash = err ? 0 : zt_weights_hash(w);
+    uint64_t hash = err ? 0 : zt_weights_hash(w);
     if (!err)
         err = zt_weights_check(w);
+    zt_weights_close(&w);
+    if (!err && files.high[0])
+        err = load_high(m, files.high, precision, &hash);
     if (!err) {
+        m->sides = m->c.guidance > 1 || (m->nets > 1 && m->c.guidance_high > 1) ? 2 : 1;
         describe(m, precision, hash);
         m->slice = m->dit;
         m->slice.work = (zt_work){ 0 };
+        m->high_slice = m->high;
+        m->high_slice.work = (zt_work){ 0 };
     }
-    zt_weights_close(&w);
     return err;
 }
 
@@ -271,6 +214,7 @@ int zt_model_open_kv(zt_model **out, zt_device *d, const char *path, enum zt_pre
         return -ENOMEM;
     m->d = d;
     m->memory.d = d;
+    m->nets = 1;
     const int err = open_files(m, path, precision, kv);
     if (err == -ENOMEM)
         zt_error("%s: not enough memory", path);
@@ -285,9 +229,14 @@ void zt_model_close(zt_model **m)
 {
     if (!*m)
         return;
-    zt_device_free((*m)->d, (*m)->slice.work.memory);
-    zt_device_free((*m)->d, (*m)->slice.work.expanded);
+    zt_dit *const slices[] = { &(*m)->slice, &(*m)->high_slice };
+    for (int i = 0; i < ZT_MAX_NETS; i++) {
+        zt_device_free((*m)->d, slices[i]->work.memory);
+        zt_device_free((*m)->d, slices[i]->work.expanded);
+    }
     zt_dit_finish(&(*m)->dit);
+    if ((*m)->nets > 1)
+        zt_dit_finish(&(*m)->high);
     zt_decoder_close(&(*m)->decoder);
     zt_text_close(&(*m)->text);
     zt_memory_finish(&(*m)->memory);
@@ -334,10 +283,34 @@ int zt_model_control(const zt_model *m, const char *name)
 
 void zt_model_steps(const zt_model *m, int n, float *t)
 {
-    zt_sampler_steps(1000, m->c.shift, n, t);
+    if (m->c.sampler == ZT_UNIPC)
+        zt_unipc_times(n, m->c.shift, t);
+    else
+        zt_sampler_steps(1000, m->c.shift, n, t);
 }
 
 void zt_model_steps_from(const zt_model *m, float t_now, int n, float *t)
 {
-    zt_sampler_steps(t_now, m->c.shift, n, t);
+    if (m->c.sampler == ZT_UNIPC)
+        zt_unipc_times_from(t_now, n, m->c.shift, t);
+    else
+        zt_sampler_steps(t_now, m->c.shift, n, t);
+}
+
+// The reference compares what it tells the network: whole numbers with UniPC.
+int zt_model_net(const zt_model *m, float t)
+{
+    return m->nets > 1 && (m->c.sampler == ZT_UNIPC ? floorf(t) : t) >= 1000 * m->c.boundary ? 1 : 0;
+}
+
+zt_dit *zt_model_dit(zt_model *m, int net, bool slice)
+{
+    if (net)
+        return slice ? &m->high_slice : &m->high;
+    return slice ? &m->slice : &m->dit;
+}
+
+bool zt_model_remembers(const zt_model *m)
+{
+    return m->dit.others > 0 || m->c.window_frames > m->c.chunk_frames;
 }

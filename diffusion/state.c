@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stream: what it remembers, and the passes that move it on.
+// One stream: what it remembers, and what its next frame begins with.
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -23,25 +23,25 @@ static size_t latent_floats(const zt_model *m, int w, int h)
     return (size_t)zt_round_up((int64_t)m->c.chunk_frames * m->c.out_dim * (w / m->scale) * (h / m->scale), 16);
 }
 
-static size_t used_floats(const zt_state *s)
+size_t zt_state_floats(const zt_state *s)
 {
     return (size_t)s->m->c.chunk_frames * (size_t)s->m->c.out_dim * (size_t)(s->lw * s->lh);
 }
 
 // Chunks that a new prompt computes again, besides the latest.
-static int recached(const zt_config *c)
+int zt_recached(const zt_config *c)
 {
     return c->recache_frames ? (c->recache_frames + c->chunk_frames - 1) / c->chunk_frames : 0;
 }
 
 // x0 that are kept: of the frame in work and the one before, and of those that its input or a new prompt looks back to.
-static int kept(const zt_config *c)
+int zt_kept(const zt_config *c)
 {
-    return ZT_MAX(c->previous, recached(c)) + 2;
+    return ZT_MAX(c->previous, zt_recached(c)) + 2;
 }
 
 // Of what one frame is told of the ground: its tokens' vectors.
-static size_t told_floats(const zt_config *c)
+size_t zt_told_floats(const zt_config *c)
 {
     return (size_t)zt_round_up((int64_t)c->rope_rows * c->rope_columns * c->dim, 16);
 }
@@ -49,13 +49,19 @@ static size_t told_floats(const zt_config *c)
 // And latents.
 static size_t ground_floats(const zt_model *m, int w, int h)
 {
-    return m->c.ground.hidden ? told_floats(&m->c) + latent_floats(m, w, h) : 0;
+    return m->c.ground.hidden ? zt_told_floats(&m->c) + latent_floats(m, w, h) : 0;
+}
+
+// What guidance and UniPC take: the velocity of the negative prompt, estimates.
+static int more_latents(const zt_model *m)
+{
+    return (m->sides > 1 ? 1 : 0) + (m->c.sampler == ZT_UNIPC ? 3 : 0);
 }
 
 // x, v, blank, ones and the x0 of the frames before; what two frames see of the ground
 static size_t latent_bytes(const zt_model *m, int w, int h)
 {
-    return ((size_t)(4 + kept(&m->c)) * latent_floats(m, w, h) + 2 * ground_floats(m, w, h)) * sizeof(float);
+    return ((size_t)(4 + more_latents(m) + zt_kept(&m->c)) * latent_floats(m, w, h) + 2 * ground_floats(m, w, h)) * sizeof(float);
 }
 
 // What the blocks that are not plain keep.
@@ -67,23 +73,39 @@ static size_t past_floats(const zt_model *m, int tokens)
     return n;
 }
 
-static int allocate_past(zt_state *s, int tokens)
+static int allocate_past(const zt_state *s, struct zt_side *side, int tokens)
 {
     const zt_model *const m = s->m;
     if (m->dit.others == 0)
         return 0;
     float *p = zt_device_alloc(m->d, past_floats(m, tokens) * sizeof(float));
-    s->past = calloc((size_t)m->dit.others, sizeof(*s->past));
-    s->past_memory = p;
-    if (!p || !s->past)
+    side->past = calloc((size_t)m->dit.others, sizeof(*side->past));
+    side->past_memory = p;
+    if (!p || !side->past)
         return -ENOMEM;
     for (int i = 0; i < m->c.layers; i++) {
         if (m->dit.block[i].kind == ZT_BLOCK_PLAIN)
             continue;
-        s->past[m->dit.block[i].at] = p;
-        p += zt_dit_past_floats(&m->dit, i, s->cache.slots, tokens);
+        side->past[m->dit.block[i].at] = p;
+        p += zt_dit_past_floats(&m->dit, i, side->cache.slots, tokens);
     }
     return 0;
+}
+
+// Of one side: its keys and values, its part of a pass.
+static int allocate_side(const zt_state *s, struct zt_side *side, int tokens)
+{
+    const zt_model *const m = s->m;
+    const zt_config *const c = &m->c;
+    const zt_kv own = kv_shape(m, m->dit.cache_type, tokens);
+    const size_t segments = (size_t)ZT_MAX(zt_recached(c), 1) + 1;
+    int err = zt_cache_init(&side->cache, m->d, ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames,
+                            c->chunk_frames);
+    if (!err)
+        err = allocate_past(s, side, tokens);
+    side->in = calloc(segments * (size_t)c->chunk_frames, sizeof(*side->in));
+    side->slot = calloc(segments * (size_t)c->window_frames, sizeof(int));
+    return err || !side->in || !side->slot ? -ENOMEM : 0;
 }
 
 int64_t zt_state_bytes(const zt_model *m, int w, int h)
@@ -92,10 +114,10 @@ int64_t zt_state_bytes(const zt_model *m, int w, int h)
     const int lw = w / m->scale, lh = h / m->scale;
     const zt_kv own = kv_shape(m, m->dit.cache_type, lw / 2 * (lh / 2));
     const zt_kv text = kv_shape(m, m->dit.text_type, m->max_text + 1);
-    return (int64_t)sizeof(zt_state)
-         + zt_cache_bytes(ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames, c->chunk_frames)
-         + (int64_t)(past_floats(m, lw / 2 * (lh / 2)) * sizeof(float))
-         + 2 * zt_cache_bytes(c->layers, &text, 0, 1, 0) + m->decoder.kind->state_bytes(&m->decoder, lh, lw)
+    const int64_t side = zt_cache_bytes(ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames, c->chunk_frames)
+                       + (int64_t)(past_floats(m, lw / 2 * (lh / 2)) * sizeof(float));
+    const int texts = m->nets * (1 + m->sides);
+    return (int64_t)sizeof(zt_state) + m->nets * m->sides * side + texts * zt_cache_bytes(c->layers, &text, 0, 1, 0) + m->decoder.kind->state_bytes(&m->decoder, lh, lw)
          + (int64_t)latent_bytes(m, w, h);
 }
 
@@ -113,24 +135,54 @@ static int check(const zt_model *m, int w, int h)
     return 0;
 }
 
-// Two sets for prompts, and the next one.
-static int allocate_text(zt_state *s)
+static int allocate_set(const zt_state *s, struct zt_text *t)
 {
     const zt_model *const m = s->m;
     const zt_kv like = kv_shape(m, m->dit.text_type, m->max_text + 1);
     const size_t n = (size_t)m->max_text + 1;
     int err = 0;
-    for (int i = 0; i < 2 && !err; i++) {
-        err = zt_cache_init(&s->text[i].cache, m->d, m->c.layers, &like, 0, 1, 0);
-        s->text[i].id = calloc(n, sizeof(int));
-        s->text[i].bias = calloc(n, sizeof(float));
-        s->text[i].mean = m->c.ground.hidden ? calloc((size_t)m->c.dim, sizeof(float)) : NULL;
-        if (!s->text[i].id || !s->text[i].bias || (m->c.ground.hidden && !s->text[i].mean))
-            return -ENOMEM;
-    }
+    for (int i = 0; i < m->nets && !err; i++)
+        err = zt_cache_init(&t->cache[i], m->d, m->c.layers, &like, 0, 1, 0);
+    t->id = calloc(n, sizeof(int));
+    t->bias = calloc(n, sizeof(float));
+    t->mean = m->c.ground.hidden ? calloc((size_t)m->c.dim, sizeof(float)) : NULL;
+    return err || !t->id || !t->bias || (m->c.ground.hidden && !t->mean) ? -ENOMEM : 0;
+}
+
+// Two sets for prompts, one for the negative prompt, and the next prompt.
+static int allocate_text(zt_state *s)
+{
+    const zt_model *const m = s->m;
+    const size_t n = (size_t)m->max_text + 1;
+    int err = allocate_set(s, &s->text[0]);
+    if (!err)
+        err = allocate_set(s, &s->text[1]);
+    if (!err && m->sides > 1)
+        err = allocate_set(s, &s->negative);
     s->prompt = calloc(n, sizeof(int));
     s->rows = m->padded_text ? calloc(n * (size_t)m->dit.text_dim, sizeof(float)) : NULL;
     return err || !s->prompt || (m->padded_text && !s->rows) ? -ENOMEM : 0;
+}
+
+static void place_latents(zt_state *s, float *p)
+{
+    const zt_model *const m = s->m;
+    const size_t n = latent_floats(m, s->w, s->h);
+    float **const to[] = { &s->x, &s->v, &s->blank, &s->ones };
+    for (size_t i = 0; i < ZT_LEN(to); i++, p += n)
+        *to[i] = p;
+    if (m->sides > 1) {
+        s->unguided = p;
+        p += n;
+    }
+    for (int i = 0; i < 3 && m->c.sampler == ZT_UNIPC; i++, p += n)
+        s->estimate[i] = p;
+    for (int i = 0; i < zt_kept(&m->c); i++, p += n)
+        s->x0[i] = p;
+    for (int i = 0; i < 2 && m->c.ground.hidden; i++, p += ground_floats(m, s->w, s->h))
+        s->seen[i] = p;
+    for (int i = 0; i < s->lw * s->lh; i++)
+        s->ones[i] = 1;
 }
 
 static int allocate(zt_state *s)
@@ -138,38 +190,22 @@ static int allocate(zt_state *s)
     zt_model *const m = s->m;
     const zt_config *const c = &m->c;
     const int T = s->lw / 2 * (s->lh / 2);
-    const zt_kv own = kv_shape(m, m->dit.cache_type, T);
-    int err = zt_cache_init(&s->cache, m->d, ZT_MAX(m->dit.plain, 1), &own, c->sink_frames, c->window_frames,
-                            c->chunk_frames);
-    if (!err)
-        err = allocate_past(s, T);
+    int err = 0;
+    for (int i = 0; i < m->nets * m->sides && !err; i++)
+        err = allocate_side(s, &s->side[i / m->sides][i % m->sides], T);
     if (!err)
         err = allocate_text(s);
-    const size_t segments = (size_t)ZT_MAX(recached(c), 1) + 1;
-    s->in = calloc(segments * (size_t)c->chunk_frames, sizeof(*s->in));
-    s->slot = calloc(segments * (size_t)c->window_frames, sizeof(int));
-    if (!s->in || !s->slot)
-        return -ENOMEM;
     if (!err)
         err = m->decoder.kind->state_open(&m->decoder, &s->decoder, s->lh, s->lw);
-    float *p = zt_device_alloc(m->d, latent_bytes(m, s->w, s->h));
-    s->latents = p;
-    if (err || !p)
+    s->latents = zt_device_alloc(m->d, latent_bytes(m, s->w, s->h));
+    if (err || !s->latents)
         return -ENOMEM;
-
-    const size_t n = latent_floats(m, s->w, s->h);
-    float **const to[] = { &s->x, &s->v, &s->blank, &s->ones };
-    for (size_t i = 0; i < ZT_LEN(to); i++, p += n)
-        *to[i] = p;
-    for (int i = 0; i < kept(c); i++, p += n)
-        s->x0[i] = p;
-    for (int i = 0; i < 2 && c->ground.hidden; i++, p += ground_floats(m, s->w, s->h))
-        s->seen[i] = p;
-    for (int i = 0; i < s->lw * s->lh; i++)
-        s->ones[i] = 1;
+    place_latents(s, s->latents);
     // the largest pass of one state: commit, or compute again, and denoise
-    const int frames = (ZT_MAX(recached(c), 1) + 1) * c->chunk_frames;
-    return zt_dit_reserve(&m->dit, frames * T, frames);
+    const int frames = (ZT_MAX(zt_recached(c), 1) + 1) * c->chunk_frames * m->sides;
+    for (int i = 0; i < m->nets && !err; i++)
+        err = zt_dit_reserve(zt_model_dit(m, i, false), frames * T, frames);
+    return err;
 }
 
 int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
@@ -190,6 +226,8 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     err = allocate(s);
     if (!err) {
         zt_state_prompt(s, NULL, NULL, 0);
+        if (m->sides > 1)
+            zt_state_text_against(s);
         *out = s;
     } else {
         zt_error("a state of %dx%d: not enough memory for %lld bytes", w, h, (long long)zt_state_bytes(m, w, h));
@@ -198,23 +236,35 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     return err;
 }
 
+static void finish_side(struct zt_side *side, zt_device *d)
+{
+    zt_cache_finish(&side->cache, d);
+    zt_device_free(d, side->past_memory);
+    free(side->past);
+    free(side->in);
+    free(side->slot);
+}
+
+static void finish_set(struct zt_text *t, zt_device *d)
+{
+    for (int i = 0; i < ZT_MAX_NETS; i++)
+        zt_cache_finish(&t->cache[i], d);
+    free(t->id);
+    free(t->bias);
+    free(t->mean);
+}
+
 void zt_state_destroy(zt_state **state)
 {
     zt_state *const s = *state;
     if (!s)
         return;
     zt_device *const d = s->m->d;
-    zt_cache_finish(&s->cache, d);
-    zt_device_free(d, s->past_memory);
-    free(s->past);
-    for (int i = 0; i < 2; i++) {
-        zt_cache_finish(&s->text[i].cache, d);
-        free(s->text[i].id);
-        free(s->text[i].bias);
-        free(s->text[i].mean);
-    }
-    free(s->in);
-    free(s->slot);
+    for (int i = 0; i < ZT_MAX_NETS * ZT_SIDES; i++)
+        finish_side(&s->side[i / ZT_SIDES][i % ZT_SIDES], d);
+    finish_set(&s->text[0], d);
+    finish_set(&s->text[1], d);
+    finish_set(&s->negative, d);
     s->m->decoder.kind->state_close(&s->m->decoder, s->decoder);
     zt_device_free(d, s->latents);
     free(s->prompt);
@@ -270,7 +320,7 @@ static void look_at_ground(zt_state *s)
     float *const told = s->seen[s->now.number & 1];
     zt_dit_ground(&s->m->dit, &s->camera,
                   &(zt_dit_look){ .ground = &s->ground, .climb = !s->placed, .prompt = s->text[s->now.text].mean,
-                                  .tokens = told, .latents = told + told_floats(&s->m->c), .h = s->lh, .w = s->lw });
+                                  .tokens = told, .latents = told + zt_told_floats(&s->m->c), .h = s->lh, .w = s->lw });
     s->placed = false;
 }
 
@@ -285,10 +335,12 @@ uint64_t zt_state_begin(zt_state *s)
     s->now.top_k = s->top_k;
     s->now.text = zt_state_text_for(s, s->now.text);
     s->step = 0;
-    s->recache = recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
+    s->recache = zt_recached(c) > 0 && s->now.number > 0 && s->now.text != s->before.text;
     if (c->ground.hidden)
         look_at_ground(s);
-    zt_noise_fill(s->x, used_floats(s), s->seed, (uint64_t)s->now.number, 0);
+    if (c->sampler == ZT_UNIPC)
+        zt_unipc_init(&s->unipc, zt_state_floats(s), s->estimate);
+    zt_noise_fill(s->x, zt_state_floats(s), s->seed, (uint64_t)s->now.number, 0);
     return (uint64_t)s->now.number;
 }
 
@@ -297,152 +349,9 @@ uint64_t zt_state_frame(const zt_state *s)
     return s->begun;
 }
 
-static float *x0_of(const zt_state *s, int64_t number)
+float *zt_state_x0_of(const zt_state *s, int64_t number)
 {
-    return s->x0[number % kept(&s->m->c)];
-}
-
-// The latents before those of a frame, newest first, for models that take them.
-static void look_back(const zt_state *s, zt_frame_in *in, int64_t number)
-{
-    for (int p = 0; p < s->m->c.previous; p++) {
-        const int64_t frame = number - 1 - p;
-        in->latent[1 + p] = frame >= 0 ? x0_of(s, frame) : s->image ? s->image : s->blank;
-        in->mask[p] = frame >= 0 || s->image ? s->blank : s->ones;
-    }
-}
-
-// Segment i of this state in a pass: the model_frame `number`, begun as f says, that sees `window` frames; job NULL
-// commits it.
-static zt_segment segment(zt_state *s, int i, int64_t number, const struct zt_begun *f, int window, const zt_job *job)
-{
-    const zt_config *const c = &s->m->c;
-    const int F = c->chunk_frames;
-    const size_t plane = (size_t)c->out_dim * (size_t)(s->lw * s->lh);
-    zt_frame_in *const in = s->in + i * F;
-    int *const slot = s->slot + i * c->window_frames;
-    const float *const x = job ? s->x : x0_of(s, number), *const told = s->seen[number & 1];
-    for (int j = 0; j < F; j++) {
-        in[j] = (zt_frame_in){ .t = job ? job->t : 0, .t_next = job ? job->t_next : 0, .control = f->control,
-                               .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&s->cache, number * F + j),
-                               .ground = told, .place = told ? told + told_floats(c) : NULL,
-                               .v = s->v + (size_t)j * plane };
-        look_back(s, &in[j], number);
-        if (s->image && number == 0 && j == 0) {        // it is clean already
-            in[j].latent[0] = s->image;
-            in[j].t = 0;
-        }
-    }
-    const int slots = zt_cache_window(&s->cache, number * F + F - 1, window, slot);
-    return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = s->cache.kv, .past = s->past,
-                         .text = s->text[f->text].cache.kv,
-                         .text_bias = s->text[f->text].biased ? s->text[f->text].bias : NULL, .slot = slot, .slots = slots, .commit = !job };
-}
-
-// A new prompt: keys and values of the latest frames are computed again with it, all in this pass. Each chunk sees the
-// sink, which stays as it is, those before it in the span, and itself; later chunks find the new keys of earlier ones layer
-// by layer: the block-causal mask over the span.
-static int recache(zt_state *s, zt_segment *out)
-{
-    const zt_config *const c = &s->m->c;
-    const int F = c->chunk_frames;
-    const int64_t from = ZT_MAX(s->now.number - recached(c), 0);
-    int n = 0;
-    for (int64_t number = from; number < s->now.number; number++) {
-        const int64_t seen = (number + 1) * F - ZT_MAX(from * F, c->sink_frames);
-        if (seen > 0)
-            out[n] = segment(s, n, number, &s->now, c->sink_frames + (int)seen, NULL), n++;
-    }
-    return n;
-}
-
-static int begin_pass(zt_model *m, zt_dit *dit, const zt_job *job, int n)
-{
-    zt_segment segments[ZT_MAX_SEGMENTS];
-    int count = 0;
-    dit->top_k = job[0].s->now.top_k;
-    for (int i = 0; i < n; i++) {
-        zt_state *const s = job[i].s;
-        assert(s->m == m && s->begun > 0 && s->now.top_k == dit->top_k);
-        assert(job[i].pass != ZT_COMMIT_DENOISE || s->before.top_k == dit->top_k);
-        if (job[i].pass == ZT_COMMIT) {
-            assert(s->estimated == s->now.number + 1);
-            segments[count++] = segment(s, 0, s->now.number, &s->now, s->now.window, NULL);
-            continue;
-        }
-        assert(job[i].pass == ZT_COMMIT_DENOISE ? s->now.number > 0 && s->estimated >= s->now.number
-                                                : s->committed >= s->now.number);
-        int own = 0;
-        if (s->recache)
-            own = recache(s, &segments[count]);
-        else if (job[i].pass == ZT_COMMIT_DENOISE)
-            segments[count + own++] = segment(s, 0, s->before.number, &s->before, s->before.window, NULL);
-        count += own;
-        segments[count++] = segment(s, own, s->now.number, &s->now, s->now.window, &job[i]);
-    }
-    return zt_dit_begin(dit, segments, count);
-}
-
-// x0 = x - sigma v; x moves on to t_next.
-static void step(zt_state *s, const zt_job *job)
-{
-    const zt_config *const c = &s->m->c;
-    zt_device *const d = s->m->d;
-    const float sigma = job->t / 1000, next = job->t_next / 1000;
-    const zt_tensor x = zt_tensor_4d(s->x, ZT_F32, c->chunk_frames, c->out_dim, s->lh, s->lw);
-    zt_tensor v = x, x0 = x;
-    v.data = s->v;
-    x0.data = x0_of(s, s->now.number);
-    d->k.combine(d, x0, 1, x, -sigma, v);
-    s->step++;
-    if (next > 0 && c->sampler == ZT_RENOISE) {
-        zt_noise_fill(s->v, used_floats(s), s->seed, (uint64_t)s->now.number, (uint32_t)s->step);
-        d->k.combine(d, x, 1 - next, x0, next, v);
-    } else {
-        d->k.combine(d, x, 1, x, next - sigma, v);
-    }
-    if (s->image && s->now.number == 0) {
-        memcpy(x.data, s->image, (size_t)x.step[0] * sizeof(float));
-        memcpy(x0.data, s->image, (size_t)x.step[0] * sizeof(float));
-    }
-    s->estimated = s->now.number + 1;
-    s->recache = false;
-}
-
-static int run_pass(zt_model *m, zt_dit *dit, int *jobs, const zt_job *job, int n, int from, int to)
-{
-    assert(n >= 1 && n <= ZT_MAX_JOBS);
-    if (from == 0) {
-        const int err = begin_pass(m, dit, job, n);
-        if (err < 0)
-            return err;
-        *jobs = n;
-    }
-    assert(n == *jobs);
-    zt_dit_blocks(dit, from, to);
-    if (to < m->c.layers)
-        return 0;
-    zt_dit_end(dit);
-    for (int i = 0; i < n; i++) {
-        zt_state *const s = job[i].s;
-        if (job[i].pass != ZT_DENOISE)
-            s->committed = s->now.number + (job[i].pass == ZT_COMMIT);
-        if (job[i].pass != ZT_COMMIT)
-            step(s, &job[i]);
-    }
-    return 0;
-}
-
-int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
-{
-    return run_pass(m, &m->dit, &m->jobs, job, n, from, to);
-}
-
-int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
-{
-    if (from == 0)
-        m->slice.running = false;
-    return run_pass(m, &m->slice, &m->slice_jobs, job, n, from, to);
+    return s->x0[number % zt_kept(&s->m->c)];
 }
 
 int zt_state_pictures(const zt_state *s)
@@ -464,12 +373,12 @@ void zt_state_decode(zt_state *s, zt_tensor rgb)
 zt_tensor zt_state_x0(const zt_state *s)
 {
     const int64_t number = ZT_MAX(s->estimated - 1, 0);
-    return zt_tensor_4d(x0_of(s, number), ZT_F32, s->m->c.chunk_frames, s->m->c.out_dim, s->lh, s->lw);
+    return zt_tensor_4d(zt_state_x0_of(s, number), ZT_F32, s->m->c.chunk_frames, s->m->c.out_dim, s->lh, s->lw);
 }
 
 void zt_state_put(zt_state *s, const float *x0)
 {
     assert(s->begun > 0);
-    memcpy(x0_of(s, s->now.number), x0, used_floats(s) * sizeof(float));
+    memcpy(zt_state_x0_of(s, s->now.number), x0, zt_state_floats(s) * sizeof(float));
     s->estimated = s->now.number + 1;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The prompt of a stream: its tokens, and their keys and values in two sets that take turns.
+// The prompt of a stream: its tokens, and their keys and values in two sets that take turns; the negative prompt.
 #include <math.h>
 #include <string.h>
 
@@ -53,27 +53,44 @@ static int make_rows(zt_state *s, const struct zt_text *t)
     return n;
 }
 
-int zt_state_text_for(zt_state *s, int current)
+// The keys and values of n rows, in m->text_rows, for each transformer.
+static void set_keys(zt_state *s, struct zt_text *t, int n)
 {
-    if (is_current(s, &s->text[current]))
-        return current;
     zt_model *const m = s->m;
-    struct zt_text *const t = &s->text[!current];
-    t->set = true;
-    t->embedding = s->embedding;
-    t->n = s->n_prompt;
-    memcpy(t->id, s->prompt, (size_t)t->n * sizeof(int));
-    memset(t->cache.memory, 0, (size_t)t->cache.bytes);         // padding is zero
-    const int n = make_rows(s, t);
-    for (int i = 0; i < t->cache.layers; i++) {
-        t->cache.kv[i].valid = n;
-        t->cache.kv[i].keys = (int)zt_round_up(n, 16);
+    for (int net = 0; net < m->nets; net++) {
+        zt_cache *const cache = &t->cache[net];
+        memset(cache->memory, 0, (size_t)cache->bytes);         // padding is zero
+        for (int i = 0; i < cache->layers; i++) {
+            cache->kv[i].valid = n;
+            cache->kv[i].keys = (int)zt_round_up(n, 16);
+        }
+        // its room was made when the model was opened
+        zt_dit_text(zt_model_dit(m, net, false), cache->kv, m->text_rows, n, net ? NULL : t->mean);
     }
-    zt_dit_text(&m->dit, t->cache.kv, m->text_rows, n, t->mean);        // its room was made when the model was opened
     // The rows that pad a text are alike, and so are their keys: one of them, as heavy as all (their sum of exponentials
     // is one exponential, times their number).
     t->biased = m->padded_text > n;
     for (int i = 0; i < n; i++)
         t->bias[i] = i == n - 1 && t->biased ? logf((float)(m->padded_text - n + 1)) : 0;
+}
+
+int zt_state_text_for(zt_state *s, int current)
+{
+    if (is_current(s, &s->text[current]))
+        return current;
+    struct zt_text *const t = &s->text[!current];
+    t->set = true;
+    t->embedding = s->embedding;
+    t->n = s->n_prompt;
+    memcpy(t->id, s->prompt, (size_t)t->n * sizeof(int));
+    set_keys(s, t, make_rows(s, t));
     return !current;
+}
+
+void zt_state_text_against(zt_state *s)
+{
+    zt_text_encoder *const e = &s->m->text;
+    struct zt_text *const t = &s->negative;
+    t->n = e->kind ? e->kind->parse(e, s->m->c.negative_prompt, t->id, NULL, 0) : 0;
+    set_keys(s, t, make_rows(s, t));
 }

@@ -42,7 +42,7 @@ static void plain_pass(struct plain *p, int chunk, const float *latents, float t
         if (f < SINK || f >= from)
             slot[n++] = f;
     const zt_segment s = { .frame = in, .frames = F, .h = p->h, .w = p->w, .first = chunk * F, .kv = p->cache.kv,
-                           .text = p->text->cache.kv, .slot = slot, .slots = n };
+                           .text = p->text->cache[0].kv, .slot = slot, .slots = n };
     assert_int_equal(zt_dit_begin(&p->m->dit, &s, 1), 0);
     zt_dit_blocks(&p->m->dit, 0, p->m->c.layers);
     zt_dit_end(&p->m->dit);

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// The passes that move streams on: what each transformer is given, and what is made of the velocity that comes back.
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "diffusion/internal.h"
+#include "diffusion/noise.h"
+
+// The latents before those of a frame, newest first, for models that take them.
+static void look_back(const zt_state *s, zt_frame_in *in, int64_t number)
+{
+    for (int p = 0; p < s->m->c.previous; p++) {
+        const int64_t frame = number - 1 - p;
+        in->latent[1 + p] = frame >= 0 ? zt_state_x0_of(s, frame) : s->image ? s->image : s->blank;
+        in->mask[p] = frame >= 0 || s->image ? s->blank : s->ones;
+    }
+}
+
+// Whose keys and values a segment reads and writes: of which transformer, with which prompt (0, or 1: the negative one).
+struct whose {
+    int net, side;
+};
+
+// Segment i of this state in a pass: the model_frame `number`, begun as f says, that sees `window` frames; job NULL
+// commits it.
+static zt_segment segment(zt_state *s, struct whose of, int i, int64_t number, const struct zt_begun *f, int window,
+                          const zt_job *job)
+{
+    const zt_config *const c = &s->m->c;
+    const int F = c->chunk_frames;
+    const size_t plane = (size_t)c->out_dim * (size_t)(s->lw * s->lh);
+    struct zt_side *const own = &s->side[of.net][of.side];
+    const struct zt_text *const text = of.side ? &s->negative : &s->text[f->text];
+    zt_frame_in *const in = own->in + i * F;
+    int *const slot = own->slot + i * c->window_frames;
+    const float *const x = job ? s->x : zt_state_x0_of(s, number), *const told = s->seen[number & 1];
+    float *const v = of.side ? s->unguided : s->v;
+    // UniPC's reference tells whole numbers
+    const float t = !job ? 0 : c->sampler == ZT_UNIPC ? floorf(job->t) : job->t;
+    for (int j = 0; j < F; j++) {
+        in[j] = (zt_frame_in){ .t = t, .t_next = job ? job->t_next : 0, .control = f->control,
+                               .latent = { x + (size_t)j * plane }, .slot = zt_cache_slot(&own->cache, number * F + j),
+                               .ground = told, .place = told ? told + zt_told_floats(c) : NULL,
+                               .v = v + (size_t)j * plane };
+        look_back(s, &in[j], number);
+        if (s->image && number == 0 && j == 0) {        // it is clean already
+            in[j].latent[0] = s->image;
+            in[j].t = 0;
+        }
+    }
+    const int slots = zt_cache_window(&own->cache, number * F + F - 1, window, slot);
+    return (zt_segment){ .frame = in, .frames = F, .h = s->lh, .w = s->lw, .first = number * F, .kv = own->cache.kv,
+                         .past = own->past, .text = text->cache[of.net].kv, .text_bias = text->biased ? text->bias : NULL,
+                         .slot = slot, .slots = slots, .commit = !job };
+}
+
+// A new prompt: keys and values of the latest frames are computed again with it, all in this pass. Each chunk sees the
+// sink, which stays as it is, those before it in the span, and itself; later chunks find the new keys of earlier ones layer
+// by layer: the block-causal mask over the span.
+static int recache(zt_state *s, struct whose of, zt_segment *out)
+{
+    const zt_config *const c = &s->m->c;
+    const int F = c->chunk_frames;
+    const int64_t from = ZT_MAX(s->now.number - zt_recached(c), 0);
+    int n = 0;
+    for (int64_t number = from; number < s->now.number; number++) {
+        const int64_t seen = (number + 1) * F - ZT_MAX(from * F, c->sink_frames);
+        if (seen > 0)
+            out[n] = segment(s, of, n, number, &s->now, c->sink_frames + (int)seen, NULL), n++;
+    }
+    return n;
+}
+
+static void check_job(const zt_model *m, const zt_job *job, int top_k)
+{
+    const zt_state *const s = job->s;
+    (void)m, (void)top_k, (void)s;
+    assert(s->m == m && s->begun > 0 && s->now.top_k == top_k);
+    assert(job->pass != ZT_COMMIT_DENOISE || s->before.top_k == top_k);
+    assert(job->pass != ZT_COMMIT || s->estimated == s->now.number + 1);
+    assert(job->pass != ZT_COMMIT_DENOISE || (s->now.number > 0 && s->estimated >= s->now.number));
+    assert(job->pass != ZT_DENOISE || s->committed >= s->now.number);
+}
+
+// What a job asks of one side of one transformer: commits of all, denoising of the one whose noise it is. How many segments.
+static int segments_of(const zt_job *job, struct whose of, zt_segment *out)
+{
+    zt_state *const s = job->s;
+    int n = 0;
+    if (job->pass == ZT_COMMIT) {
+        if (zt_model_remembers(s->m))
+            out[n++] = segment(s, of, 0, s->now.number, &s->now, s->now.window, NULL);
+        return n;
+    }
+    if (s->recache && of.side == 0)
+        n = recache(s, of, out);
+    else if (job->pass == ZT_COMMIT_DENOISE && zt_model_remembers(s->m))
+        out[n++] = segment(s, of, 0, s->before.number, &s->before, s->before.window, NULL);
+    if (zt_model_net(s->m, job->t) == of.net)
+        out[n] = segment(s, of, n, s->now.number, &s->now, s->now.window, job), n++;
+    return n;
+}
+
+static int begin_net(zt_model *m, int net, bool slice, const zt_job *job, int n)
+{
+    zt_segment segments[ZT_MAX_SEGMENTS];
+    zt_dit *const dit = zt_model_dit(m, net, slice);
+    int count = 0;
+    dit->top_k = job[0].s->now.top_k;
+    for (int i = 0; i < n * m->sides; i++)
+        count += segments_of(&job[i / m->sides], (struct whose){ net, i % m->sides }, &segments[count]);
+    return count ? zt_dit_begin(dit, segments, count) : 0;
+}
+
+static int begin_pass(zt_model *m, bool slice, const zt_job *job, int n)
+{
+    int err = 0;
+    for (int i = 0; i < n; i++)
+        check_job(m, &job[i], job[0].s->now.top_k);
+    for (int net = 0; net < m->nets && !err; net++)
+        err = begin_net(m, net, slice, job, n);
+    for (int net = 0; net < m->nets && err; net++)
+        zt_model_dit(m, net, slice)->running = false;
+    return err;
+}
+
+// The velocity that counts, in s->v.
+static void guide(zt_state *s, const zt_job *job, zt_tensor v)
+{
+    const zt_config *const c = &s->m->c;
+    const float g = zt_model_net(s->m, job->t) ? c->guidance_high : c->guidance;
+    zt_tensor unguided = v;
+    unguided.data = s->unguided;
+    if (s->unguided)
+        s->m->d->k.combine(s->m->d, v, g, v, 1 - g, unguided);
+}
+
+// x0 = x - sigma v; x moves on to t_next.
+static void step(zt_state *s, const zt_job *job)
+{
+    const zt_config *const c = &s->m->c;
+    zt_device *const d = s->m->d;
+    const float sigma = job->t / 1000, next = job->t_next / 1000;
+    const zt_tensor x = zt_tensor_4d(s->x, ZT_F32, c->chunk_frames, c->out_dim, s->lh, s->lw);
+    zt_tensor v = x, x0 = x;
+    v.data = s->v;
+    x0.data = zt_state_x0_of(s, s->now.number);
+    guide(s, job, v);
+    d->k.combine(d, x0, 1, x, -sigma, v);
+    s->step++;
+    if (c->sampler == ZT_UNIPC) {
+        zt_unipc_step(&s->unipc, s->x, s->v, ZT_MIN(job->t / 1000.0, 1 - 1e-6), job->t_next / 1000.0);
+    } else if (next > 0 && c->sampler == ZT_RENOISE) {
+        zt_noise_fill(s->v, zt_state_floats(s), s->seed, (uint64_t)s->now.number, (uint32_t)s->step);
+        d->k.combine(d, x, 1 - next, x0, next, v);
+    } else {
+        d->k.combine(d, x, 1, x, next - sigma, v);
+    }
+    if (s->image && s->now.number == 0) {
+        memcpy(x.data, s->image, (size_t)x.step[0] * sizeof(float));
+        memcpy(x0.data, s->image, (size_t)x.step[0] * sizeof(float));
+    }
+    s->estimated = s->now.number + 1;
+    s->recache = false;
+}
+
+static int run_pass(zt_model *m, bool slice, int *jobs, const zt_job *job, int n, int from, int to)
+{
+    assert(n >= 1 && n <= ZT_MAX_JOBS);
+    if (from == 0) {
+        const int err = begin_pass(m, slice, job, n);
+        if (err < 0)
+            return err;
+        *jobs = n;
+    }
+    assert(n == *jobs);
+    for (int net = 0; net < m->nets; net++) {
+        zt_dit *const dit = zt_model_dit(m, net, slice);
+        if (dit->running)
+            zt_dit_blocks(dit, from, to);
+        if (dit->running && to == m->c.layers)
+            zt_dit_end(dit);
+    }
+    for (int i = 0; i < n && to == m->c.layers; i++) {
+        zt_state *const s = job[i].s;
+        if (job[i].pass != ZT_DENOISE)
+            s->committed = s->now.number + (job[i].pass == ZT_COMMIT);
+        if (job[i].pass != ZT_COMMIT)
+            step(s, &job[i]);
+    }
+    return 0;
+}
+
+int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    return run_pass(m, false, &m->jobs, job, n, from, to);
+}
+
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
+{
+    if (from == 0)
+        m->slice.running = m->high_slice.running = false;
+    return run_pass(m, true, &m->slice_jobs, job, n, from, to);
+}
