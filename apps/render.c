@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // zoetrope-render: a prompt in, a file out, as fast as the machine allows.
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apps/about.h"
 #include "apps/batch/batch.h"
 #include "apps/batch/tell.h"
 #include "apps/contact_sheet.h"
@@ -222,8 +224,22 @@ static bool raw_output(const char *path)
     return !strcmp(path, "-") || ends_with(path, ".y4m") || ends_with(path, ".png");
 }
 
+// For the container; cJSON_free() it.
+static char *describe(const render *r, const zt_model_info *info, const char *prompt)
+{
+    const zt_about about = { .info = info, .prompt = prompt, .seed = r->seed,
+                             .steps = r->steps ? (int)r->steps : info->steps };
+    cJSON *root = zt_about_json(&about);
+    char *text = cJSON_PrintUnformatted(root);
+    cJSON_Delete(root);
+    return text;
+}
+
 static int open_stream(render *r, const zt_model_info *info)
 {
+    const char *logged = r->log && r->log->events ? r->log->event[0].prompt : NULL;
+    const char *prompt = r->prompt ? r->prompt : logged ? logged : info->default_prompt;
+    char *about = describe(r, info, prompt);
     const int w = r->log ? r->log->w : info->w, h = r->log ? r->log->h : info->h;
     zt_stream_params p = {
         .url = r->out,
@@ -238,14 +254,17 @@ static int open_stream(render *r, const zt_model_info *info)
                             : (int)r->crf,
         .bitrate = r->bitrate,
         .overwrite = r->overwrite,
-        .title = r->prompt,
+        .title = prompt,
+        .comment = about,
         .on_packet = on_packet,
         .cookie = r,
         .hurry = &interrupted,
     };
     if (!p.out_w && !raw_output(r->out))
         p.out_w = 2 * w, p.out_h = 2 * h;
-    return zt_exit_output(zt_stream_open(&r->stream, &p));
+    const int code = about ? zt_exit_output(zt_stream_open(&r->stream, &p)) : ZT_EXIT_UNAVAILABLE;
+    cJSON_free(about);
+    return code;
 }
 
 // What the log says takes the place of what the command line would.

@@ -150,6 +150,23 @@ grep -q '^{.*"message": *"ignored: unicorn".*}$' err || complain "--log-format j
 expect 0 '' "$render" -p sea -n 7 -y -o out.y4m --progress p.txt --contact-sheet s.png
 grep -qx 'frame=7' p.txt && [ "$(tail -n 1 p.txt)" = progress=end ] || complain "--progress: $(cat p.txt)"
 [ "$(head -c 4 s.png | tail -c 3)" = PNG ] || complain 'no contact sheet'
+# ---- what it was made with is in the container, and comes back as it was
+if command -v ffprobe > /dev/null; then
+    tag() { ffprobe -v error -show_entries format_tags="$2" -of default=nw=1:nk=1 "$1"; }
+    for out in a.mp4 a.mkv a.webm a.mov; do
+        prompt=$'sea "at" dusk, \\ grün; a=b\nsecond line'
+        expect 0 "" "$render" -q -p "$prompt" -n 4 --seed 18446744073709551615 --steps 3 -o $out
+        [ "$(tag $out title)" = "$prompt" ] || complain "$out: title $(tag $out title)"
+        hash=$(tag $out comment | sed -n 's/.*"model_hash":"\([0-9a-f]\{16\}\)".*/\1/p')
+        about=$'{"prompt":"sea \\"at\\" dusk, \\\\ grün; a=b\\nsecond line","seed":"18446744073709551615","steps":3,"model":"random"'
+        [ "$(tag $out comment)" = "$about,\"model_hash\":\"$hash\",\"precision\":\"int8\",\"zoetrope\":\"$("$render" --version | awk '{ print $2 }')\"}" ] ||
+            complain "$out: comment $(tag $out comment)"
+        "$render" -q -p "$prompt" -n 4 --seed 1 --steps 3 -o b-$out; [ "$(tag b-$out comment)" != "$(tag $out comment)" ] || complain "$out: another seed, the same metadata"
+    done
+else
+    echo "no ffprobe: metadata was not read back"
+fi
+
 if command -v ffmpeg > /dev/null; then
     ffmpeg -v error -i s.png -f null - 2> err || complain "the contact sheet is not a PNG: $(cat err)"
 fi

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apps/about.h"
 #include "apps/batch/sha256.h"
 #include "apps/exits.h"
 #include "base/base.h"
@@ -41,17 +42,12 @@ static void add_u64(cJSON *o, const char *name, const char *format, uint64_t n)
 static cJSON *describe(const zt_rendering *r)
 {
     const zt_clip *c = r->job->clip;
-    const zt_model_info *info = zt_model_get_info(r->job->setup->model);
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "id", c->id);
-    cJSON_AddStringToObject(o, "prompt", c->prompt ? c->prompt : r->log->events && r->log->event[0].prompt ? r->log->event[0].prompt : "");
-    add_u64(o, "seed", "%" PRIu64, r->log ? r->log->seed : c->seed);
-    add_number(o, "steps", r->shape.steps);
-    cJSON_AddStringToObject(o, "model", info->name);
-    add_u64(o, "model_hash", "%016" PRIx64, info->hash);
-    cJSON_AddStringToObject(o, "precision", zt_precision_names[info->precision]);
-    cJSON_AddStringToObject(o, "zoetrope", ZT_VERSION);
-    return o;
+    const char *logged = r->log && r->log->events ? r->log->event[0].prompt : NULL;
+    const zt_about about = {
+        .info = zt_model_get_info(r->job->setup->model), .id = c->id,
+        .prompt = c->prompt ? c->prompt : logged ? logged : "", .seed = r->log ? r->log->seed : c->seed, .steps = r->shape.steps,
+    };
+    return zt_about_json(&about);
 }
 
 // ---- joining
