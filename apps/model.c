@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// zoetrope-model: says what a model is, checks parity cases, converts weights.
+// zoetrope-model: says what a model is, checks parity cases, converts weights, gets published ones.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "apps/estimate.h"
 #include "apps/exits.h"
 #include "apps/options.h"
+#include "apps/pull.h"
 #include "base/base.h"
 #include "diffusion/model.h"
 
@@ -20,7 +21,8 @@ static const char *const quants[] = { "int8", "int4", "bf16", "fp8", NULL };    
 // What is given on the command line.
 static struct {
     int  precision, kv, quant;
-    bool overwrite;
+    bool overwrite, dry_run;
+    const char *dir;
 } given;
 
 static const zt_option options[] = {
@@ -29,13 +31,15 @@ static const zt_option options[] = {
     { "kv", 0, ZT_OPTION_CHOICE, &given.kv, "K", "keys and values: float, int8 or default (as the model says)",
       .choices = kvs },
     { "quant", 0, ZT_OPTION_CHOICE, &given.quant, "Q", "convert to int8, int4, bf16 or fp8 (int8)", .choices = quants },
-    { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists" },
+    { "dir", 0, ZT_OPTION_STRING, &given.dir, "D", "pull: the folder to write into (./NAME)" },
+    { "dry-run", 0, ZT_OPTION_FLAG, &given.dry_run, NULL, "pull: only print what would be got" },
+    { "yes", 'y', ZT_OPTION_FLAG, &given.overwrite, NULL, "write into an output folder that exists, over files of another size" },
     { NULL },
 };
 
 static const zt_program program = {
-    .name = "zoetrope-model", .summary = "Says what a model is, checks parity cases, converts weights.",
-    .usage = "info MODEL | check CASE_DIR | convert IN OUT", .option = options, .arguments = 3,
+    .name = "zoetrope-model", .summary = "Says what a model is, checks parity cases, converts weights, gets published ones.",
+    .usage = "info MODEL | check CASE_DIR | convert IN OUT | pull OWNER/NAME[@REVISION] [FILES]", .option = options, .arguments = 3,
 };
 
 // A string of the model's, which may hold anything.
@@ -123,5 +127,8 @@ int main(int argc, char **argv)
                             (int)common.threads);
     if (n == 3 && strcmp(command, "convert") == 0)
         return zt_convert(argument[1], argument[2], (enum zt_convert_to)given.quant, given.overwrite, common.quiet);
-    return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR or convert IN OUT");
+    if ((n == 2 || n == 3) && strcmp(command, "pull") == 0)
+        return zt_pull(&(zt_pull_params){ .repo = argument[1], .pattern = argument[2], .dir = given.dir, .dry_run = given.dry_run,
+                                          .overwrite = given.overwrite, .quiet = common.quiet });
+    return zt_options_misuse(&program, "wants info MODEL, check CASE_DIR, convert IN OUT or pull OWNER/NAME [FILES]");
 }
