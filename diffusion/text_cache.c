@@ -2,7 +2,9 @@
 // The cache of encoded prompts.
 #include "diffusion/text_cache.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #include "base/log.h"
 #include "diffusion/weights.h"
 
-enum { PATH_BYTES = 4096, FILE_MAX = 64 << 20 };
+enum { PATH_BYTES = 4096, FILE_MAX = 64 << 20, KEPT = 256 };
 
 // Makes the folders when `make`. False when there is no place for them.
 static bool find_folder(char *out, bool make)
@@ -57,11 +59,37 @@ int zt_text_cache_get(uint64_t encoder, const int32_t *id, int n, int width, flo
     if (!i || !r || i->type != ZT_I32 || i->elements != n || memcmp(i->data, id, (size_t)n * sizeof(*id)) != 0
         || r->type != ZT_F32 || r->coding != ZT_PLAIN || r->rank != 2 || r->shape[0] != n || r->shape[1] != width)
         err = -ENOENT;
-    if (!err)
+    if (!err) {
         zt_weight_read(r, 0, r->elements, rows);
+        utimensat(AT_FDCWD, path, NULL, 0);             // it is in use
+    }
     zt_weights_close(&w);
     free(bytes);
     return err;
+}
+
+// Of KEPT files or more the one that was not asked for longest goes: strangers' prompts must not fill a server's disk.
+static void make_room(void)
+{
+    char folder[PATH_BYTES], name[PATH_BYTES + 300], oldest[PATH_BYTES + 300];
+    struct timespec then = { 0 };
+    int n = 0;
+    DIR *const dir = find_folder(folder, false) ? opendir(folder) : NULL;
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        snprintf(name, sizeof(name), "%s/%s", folder, e->d_name);
+        if (!strstr(e->d_name, ".safetensors") || stat(name, &st) < 0)
+            continue;
+        if (n++ == 0 || st.st_mtim.tv_sec < then.tv_sec
+            || (st.st_mtim.tv_sec == then.tv_sec && st.st_mtim.tv_nsec < then.tv_nsec)) {
+            then = st.st_mtim;
+            strcpy(oldest, name);
+        }
+    }
+    if (dir)
+        closedir(dir);
+    if (n >= KEPT)
+        unlink(oldest);
 }
 
 int zt_text_cache_put(uint64_t encoder, const int32_t *id, int n, int width, const float *rows)
@@ -69,6 +97,7 @@ int zt_text_cache_put(uint64_t encoder, const int32_t *id, int n, int width, con
     char path[PATH_BYTES], mine[PATH_BYTES + 32];
     if (!find_file(path, true, encoder, id, n))
         return -ENOENT;
+    make_room();
     const zt_weight w[] = {
         { .name = "ids", .dtype = "I32", .rank = 1, .shape = { n }, .data = id, .bytes = (size_t)n * sizeof(*id) },
         { .name = "rows", .dtype = "F32", .rank = 2, .shape = { n, width }, .data = rows,

@@ -9,7 +9,8 @@ extern "C" {
 #endif
 
 // The folder: ZOETROPE_CACHE, else XDG_CACHE_HOME/zoetrope, else HOME/.cache/zoetrope; text/ inside it. A file is a
-// safetensors file of `ids` I32 [n] and `rows` F32 [n][width], which is used only when its ids are the same.
+// safetensors file of `ids` I32 [n] and `rows` F32 [n][width], which is used only when its ids are the same. The 256
+// that were asked for last stay.
 // 0, -ENOENT (not there or not usable: nothing is logged).
 int zt_text_cache_get(uint64_t encoder, const int32_t *id, int n, int width, float *rows);
 // 0 or -errno. A cache that cannot be written is no error of the caller's.

@@ -153,6 +153,10 @@ int zt_umt5_open(zt_umt5 *t, zt_device *d, const char *path, enum zt_type type)
     if (!err)
         err = load_floats(&r, &t->norm, NORM, 0, 1, (const int64_t[]){ t->dim });
     zt_loader_finish(&r.l);
+    if (!err) {                         // matrices were hashed when they were read
+        t->hash = zt_hash(zt_weights_hash_but(t->w, t->embedding), d->level, strlen(d->level));
+        t->hash = zt_hash(t->hash, &(int){ type }, sizeof(int));
+    }
     if (err)
         zt_umt5_finish(t);
     return err;
@@ -259,14 +263,34 @@ static void run_block(encoding *e)
     k->linear(t->d, x, gate, &e->b->fc2, &add);
 }
 
+static bool known(const zt_umt5 *t, const int32_t *id, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (id[i] < 0 || id[i] >= t->vocabulary)
+            return false;
+    return true;
+}
+
+uint64_t zt_umt5_key(const zt_umt5 *t, const int32_t *id, int n)
+{
+    float part[256];
+    uint64_t h = zt_hash(t->hash, id, (size_t)n * sizeof(*id));
+    for (int64_t i = 0; i < n && known(t, id, n); i++) {
+        for (int from = 0; from < t->dim; from += (int)ZT_LEN(part)) {
+            const int m = ZT_MIN((int)ZT_LEN(part), t->dim - from);
+            zt_weight_read(t->embedding, id[i] * (int64_t)t->dim + from, m, part);
+            h = zt_hash(h, part, (size_t)m * sizeof(*part));
+        }
+    }
+    return h;
+}
+
 int zt_umt5_encode(zt_umt5 *t, const int32_t *id, int n, float *rows)
 {
     const size_t N = (size_t)n, widest = (size_t)ZT_MAX(t->dim, t->width);
-    for (int i = 0; i < n; i++) {
-        if (id[i] < 0 || id[i] >= t->vocabulary) {
-            zt_error("%s: token %d is not in the vocabulary of %d", zt_weights_label(t->w), (int)id[i], t->vocabulary);
-            return -EINVAL;
-        }
+    if (!known(t, id, n)) {
+        zt_error("%s: a token is not in the vocabulary of %d", zt_weights_label(t->w), t->vocabulary);
+        return -EINVAL;
     }
     float *const memory = zt_device_alloc(t->d, N * (widest + 4 * (size_t)t->width + 2 * (size_t)t->ffn
                                                      + (size_t)t->heads) * sizeof(float));

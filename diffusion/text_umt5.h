@@ -27,6 +27,7 @@ typedef struct zt_umt5 {
     const float     *norm;
     zt_umt5_block   *block;
     zt_memory        memory;
+    uint64_t         hash;              // of all but the embedding, of `type` and the kernels' level
     int              vocabulary, dim, heads, width, ffn, layers;     // width: of all heads
 } zt_umt5;
 
@@ -34,6 +35,9 @@ typedef struct zt_umt5 {
 // (ZT_F32, ZT_BF16, ZT_I8). 0, -ENOENT, -EINVAL (logged), -ENOMEM, -ENOTSUP. On 0 finish it; borrows the device.
 int  zt_umt5_open(zt_umt5 *t, zt_device *d, const char *path, enum zt_type type);
 void zt_umt5_finish(zt_umt5 *t);
+
+// What the rows of these ids depend on: the same number, the same bits.
+uint64_t zt_umt5_key(const zt_umt5 *t, const int32_t *id, int n);
 
 // rows [n][dim] of the n >= 1 ids, each in [0, vocabulary), end token included, padding not: what the reference gives for
 // these rows when the rest is masked. 0, -EINVAL (an id is out of range: logged), -ENOMEM.

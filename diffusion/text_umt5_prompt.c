@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "diffusion/text.h"
+#include "diffusion/text_cache.h"
 #include "diffusion/text_umt5.h"
 #include "diffusion/tokenizer.h"
 
@@ -76,7 +77,13 @@ static int parse(zt_text_encoder *t, const char *text, int *id, char *ignored, s
 static int rows(zt_text_encoder *t, const int *id, int n, float *to)
 {
     struct umt5 *const u = t->self;
-    return zt_umt5_encode(&u->net, id, n, to);
+    const uint64_t key = zt_umt5_key(&u->net, id, n);
+    if (zt_text_cache_get(key, id, n, u->net.dim, to) == 0)
+        return 0;
+    const int err = zt_umt5_encode(&u->net, id, n, to);
+    if (!err)
+        zt_text_cache_put(key, id, n, u->net.dim, to);
+    return err;
 }
 
 extern const zt_text_kind zt_text_umt5;

@@ -62,6 +62,8 @@ const char *zt_weights_label(const zt_weights *w);
 int64_t zt_weights_bytes(const zt_weights *w);          // of its files
 // Hash of all names, types, shapes and tensor bytes.
 uint64_t zt_weights_hash(const zt_weights *w);
+// The same without the bytes of one tensor: one that is too large to be read for it.
+uint64_t zt_weights_hash_but(const zt_weights *w, const zt_weight *left_out);
 // A tensor's bytes are hashed by blocks of 16 rows. Whoever reads a whole tensor anyway may hash it then and say so:
 // zt_weight_hash_block() of every block, from any thread, and zt_weights_set_hash() from one.
 enum { ZT_HASH_ROWS = 16 };

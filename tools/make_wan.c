@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes a Wan directory of full size with random weights, as its publisher lays it out: for load times, memory and speed.
 //
-// make_wan [--size 1.3B|14B|5B|small] [--quant f32|bf16] OUT
+// make_wan [--size 1.3B|14B|5B|small] [--quant f32|bf16] [--seed N] [--text small] OUT
+// --text small adds a UMT5 encoder of two narrow layers for 256 tokens, as transformers lays it out.
 // Weights are scaled so that every layer keeps the size of its input. They are cut from one pool of normal deviates at random
 // places: enough for arithmetic, and a 1.3B is written as fast as the disk takes it.
 #include <errno.h>
@@ -33,7 +34,8 @@ struct list {
     char      name[TENSORS][96];
     int       n;
     float    *pool;
-    uint64_t  random;
+    uint64_t  random, seed;
+    bool      text;             // an encoder, too
 };
 
 static void add(struct list *l, float mean, double spread, int rank, const int64_t *shape, const char *format, int layer,
@@ -95,6 +97,31 @@ static void transformer(struct list *l)
         block(l, i);
 }
 
+// Of UMT5, as wide as the transformer's text.
+static void encoder(struct list *l)
+{
+    enum { WORDS = 256, HEADS = 4, WIDE = 64, INNER = 96 };
+    static const int64_t words[] = { WORDS, TEXT }, in[] = { WIDE, TEXT }, out[] = { TEXT, WIDE }, up[] = { INNER, TEXT };
+    static const int64_t down[] = { TEXT, INNER }, position[] = { 32, HEADS }, all[] = { TEXT };
+    const char *const block = "encoder.block.%d.layer.";
+    char format[128];
+    add(l, 0, 1, 2, words, "shared.%.0d%s", 0, "weight");
+    add(l, 1, 0.1, 1, all, "encoder.final_layer_norm.%.0d%s", 0, "weight");
+    for (int i = 0; i < 2; i++) {
+        const struct { const char *name; int rank; const int64_t *shape; double mean, spread; } parts[] = {
+            { "0.SelfAttention.q.%s", 2, in, 0, 0.05 }, { "0.SelfAttention.k.%s", 2, in, 0, 0.05 },
+            { "0.SelfAttention.v.%s", 2, in, 0, 0.02 }, { "0.SelfAttention.o.%s", 2, out, 0, 0.1 },
+            { "0.SelfAttention.relative_attention_bias.%s", 2, position, 0, 0.5 }, { "0.layer_norm.%s", 1, all, 1, 0.1 },
+            { "1.DenseReluDense.wi_0.%s", 2, up, 0, 0.02 }, { "1.DenseReluDense.wi_1.%s", 2, up, 0, 0.02 },
+            { "1.DenseReluDense.wo.%s", 2, down, 0, 0.1 }, { "1.layer_norm.%s", 1, all, 1, 0.1 },
+        };
+        for (size_t k = 0; k < ZT_LEN(parts); k++) {
+            snprintf(format, sizeof(format), "%s%s", block, parts[k].name);
+            add(l, (float)parts[k].mean, parts[k].spread, parts[k].rank, parts[k].shape, format, i, "weight");
+        }
+    }
+}
+
 static int fill(void *cookie, int i, FILE *f)
 {
     struct list *const l = cookie;
@@ -133,9 +160,25 @@ static int write_config(const struct size *s, const char *out)
     return fclose(f) == 0 ? 0 : 73;
 }
 
+static int make_text(struct list *l, const char *out)
+{
+    char path[4096];
+    if (!l->text)
+        return 0;
+    snprintf(path, sizeof(path), "%s/text_encoder", out);
+    if (mkdir(path, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "make_wan: %s: %s\n", path, strerror(errno));
+        return -errno;
+    }
+    snprintf(path, sizeof(path), "%s/text_encoder/model.safetensors", out);
+    l->n = 0;
+    encoder(l);
+    return zt_weights_write_by(path, l->w, l->n, fill, l);
+}
+
 static int usage(void)
 {
-    fprintf(stderr, "usage: make_wan [--size 1.3B|14B|5B|small] [--quant f32|bf16] OUT\n");
+    fprintf(stderr, "usage: make_wan [--size 1.3B|14B|5B|small] [--quant f32|bf16] [--seed N] [--text small] OUT\n");
     return 64;
 }
 
@@ -146,21 +189,27 @@ static int make(struct list *l, const char *out)
         fprintf(stderr, "make_wan: %s: %s\n", out, strerror(errno));
         return 73;
     }
-    zt_noise_fill(l->pool, POOL, 1, 0, 0);
+    zt_noise_fill(l->pool, POOL, l->seed, 0, 0);
     transformer(l);
     snprintf(path, sizeof(path), "%s/diffusion_pytorch_model.safetensors", out);
     const int err = zt_weights_write_by(path, l->w, l->n, fill, l);
-    return err < 0 ? 73 : write_config(l->size, out);
+    return err < 0 || make_text(l, out) < 0 ? 73 : write_config(l->size, out);
 }
 
 int main(int argc, char **argv)
 {
     const char *out = NULL, *size = "1.3B", *quant = "f32";
+    uint64_t seed = 1;
+    bool text = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--size") == 0 && i + 1 < argc)
             size = argv[++i];
         else if (strcmp(argv[i], "--quant") == 0 && i + 1 < argc)
             quant = argv[++i];
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+            seed = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--text") == 0 && i + 1 < argc && strcmp(argv[i + 1], "small") == 0)
+            text = ++i;
         else if (argv[i][0] != '-' && !out)
             out = argv[i];
         else
@@ -177,6 +226,8 @@ int main(int argc, char **argv)
     int code = 69;
     if (l && pool) {
         l->size = s;
+        l->seed = seed;
+        l->text = text;
         l->type = bf16 ? ZT_BF16 : ZT_F32;
         l->pool = pool;
         code = make(l, out);
