@@ -7,11 +7,6 @@
 #include "base/base.h"
 #include "base/log.h"
 
-const char *const zt_device_names[] = { "auto", "cpu", "cuda", NULL };
-const char *const zt_precision_names[] = { "default", "f32", "bf16", "int8", "int4", "fp8", NULL };
-
-const char *const zt_kv_names[] = { "default", "float", "int8", NULL };
-
 static const enum zt_precision precisions[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16,
                                                 ZT_PRECISION_INT8, ZT_PRECISION_INT4 };
 
