@@ -200,6 +200,27 @@ printf '{"id":"big","prompt":"sea","frames":2000,"format":"y4m"}\n' > big.jsonl
 (ulimit -f 200; exec "$render" --manifest big.jsonl -o full) 2> stderr
 code=$?
 [ $code -eq 73 ] || complain "a full disk: exit $code ($(cat stderr))"
+cat > on-small-disk <<'SCRIPT'
+# RENDER CLIPS: a disk that fills up; what is complete there stays as it is, and with room the rest comes to the same end.
+mount -t tmpfs -o size=600k small disk || exit 77
+"$1" --manifest many.jsonl -o disk/out --chunk 5 2> stderr; code=$?
+done=$(ls disk/out/*.json 2> /dev/null | wc -l)
+echo "a full disk: exit $code, $done of $2 clips: $(tail -n 1 stderr)"
+[ $code = 73 ] && grep -q 'No space left' stderr && [ "$done" -gt 0 ] && [ "$done" -lt "$2" ] || exit 1
+for mark in disk/out/*.json; do
+    cmp "$mark" "whole/${mark##*/}" && cmp "${mark%.json}.mp4" "whole/$(basename "$mark" .json).mp4" || exit 1
+done
+mount -o remount,size=100m disk && "$1" --manifest many.jsonl -o disk/out --chunk 5 --resume || exit 1
+diff -r whole disk/out
+SCRIPT
+mkdir disk
+unshare -rm bash on-small-disk "$render" "$clips" > small-disk 2>&1; code=$?
+cat small-disk
+if [ $code -ne 0 ] && ! grep -q '^a full disk' small-disk; then
+    echo "no namespaces with a tmpfs here: a really full disk was not tried"
+elif [ $code -ne 0 ]; then
+    complain "a really full disk: $(cat small-disk)"
+fi
 "$render" --manifest big.jsonl -o gone 2> stderr & pid=$!
 while [ ! -e gone/.big/plan.json ] && kill -0 $pid 2> /dev/null; do sleep 0.01; done
 rm -rf gone; wait $pid; code=$?
