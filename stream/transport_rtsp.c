@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "stream/place.h"
+#include "stream/plugins.h"
 #include "stream/transport.h"
 
 #define WAITING     8               // access units before a blocked pipeline is fed no more
@@ -205,27 +206,6 @@ static void *server_run(void *cookie)
     return NULL;
 }
 
-static int check_plugins(void)
-{
-    static const struct {
-        const char *element, *package;
-    } needed[] = {
-        { "appsrc", "gstreamer1.0-plugins-base" },
-        { "rtph264pay", "gstreamer1.0-plugins-good" },
-        { "rtpbin", "gstreamer1.0-plugins-good" },
-        { "multiudpsink", "gstreamer1.0-plugins-good" },
-    };
-    for (size_t i = 0; i < ZT_LEN(needed); i++) {
-        GstElementFactory *f = gst_element_factory_find(needed[i].element);
-        if (!f) {
-            zt_error("cannot serve RTSP: no GStreamer element %s (Debian: %s)", needed[i].element, needed[i].package);
-            return -ENOSYS;
-        }
-        gst_object_unref(f);
-    }
-    return 0;
-}
-
 static void attach(zt_rtsp_server *s, GSource *source)
 {
     g_source_attach(source, s->context);
@@ -254,13 +234,13 @@ static int bind_port(zt_rtsp_server *s, const char *host, int port)
 
 int zt_rtsp_gst_open(zt_rtsp_server **out, const char *host, int port)
 {
-    GError *error = NULL;
-    if (!gst_init_check(NULL, NULL, &error)) {
-        zt_error("cannot start GStreamer: %s", error ? error->message : "no reason given");
-        g_clear_error(&error);
-        return -ENOSYS;
-    }
-    int err = check_plugins();
+    static const zt_plugin needed[] = {
+        { "appsrc", "gstreamer1.0-plugins-base" },
+        { "rtph264pay", "gstreamer1.0-plugins-good" },
+        { "rtpbin", "gstreamer1.0-plugins-good" },
+        { "multiudpsink", "gstreamer1.0-plugins-good" },
+    };
+    int err = zt_plugins_open("cannot serve RTSP", needed, ZT_LEN(needed));
     if (err < 0)
         return err;
 

@@ -57,7 +57,9 @@ void zt_mount_remove(zt_mount *m, zt_viewer *v)
     g_mutex_lock(&m->lock);
     g_ptr_array_remove_fast(m->viewer, v);
     v->feeding = false;
+    GstAppSrc *src = g_steal_pointer(&v->src);      // whose pad's probe holds the viewer
     g_mutex_unlock(&m->lock);
+    g_clear_object(&src);
 }
 
 void zt_mount_want_key(zt_mount *m)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "stream/offer.h"
+#include "stream/plugins.h"
 #include "stream/transport.h"
 #include "stream/webrtc.h"
 #include "stream/whep_internal.h"
@@ -27,7 +28,6 @@ void zt_viewer_unref(gpointer cookie)
     zt_viewer *v = cookie;
     if (!g_atomic_ref_count_dec(&v->refs))
         return;
-    g_clear_object(&v->src);
     zt_mount_unref(v->mount);
     g_mutex_clear(&v->lock);
     g_free(v->offer);
@@ -296,36 +296,15 @@ void zt_viewer_get_stats(zt_viewer *v, zt_viewer_stats *out)
 
 // ---- the server
 
-static int check_plugins(void)
+int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
 {
-    static const struct {
-        const char *element, *package;
-    } needed[] = {
+    static const zt_plugin needed[] = {
         { "appsrc", "gstreamer1.0-plugins-base" },  { "rtph264pay", "gstreamer1.0-plugins-good" },
         { "rtpbin", "gstreamer1.0-plugins-good" },  { "webrtcbin", "gstreamer1.0-plugins-bad" },
         { "dtlsdec", "gstreamer1.0-plugins-bad" },  { "srtpenc", "gstreamer1.0-plugins-bad" },
         { "sctpenc", "gstreamer1.0-plugins-bad" },  { "nicesink", "gstreamer1.0-nice" },
     };
-    for (size_t i = 0; i < ZT_LEN(needed); i++) {
-        GstElementFactory *f = gst_element_factory_find(needed[i].element);
-        if (!f) {
-            zt_error("cannot serve WebRTC: no GStreamer element %s (Debian: %s)", needed[i].element, needed[i].package);
-            return -ENOSYS;
-        }
-        gst_object_unref(f);
-    }
-    return 0;
-}
-
-int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
-{
-    GError *error = NULL;
-    if (!gst_init_check(NULL, NULL, &error)) {
-        zt_error("cannot start GStreamer: %s", error ? error->message : "no reason given");
-        g_clear_error(&error);
-        return -ENOSYS;
-    }
-    const int err = check_plugins();
+    const int err = zt_plugins_open("cannot serve WebRTC", needed, ZT_LEN(needed));
     if (err < 0)
         return err;
     zt_whep_server *s = zt_alloc(sizeof(*s));

@@ -23,33 +23,49 @@ typedef struct view {
 
 static SoupSession *http;
 static const char  *base;
+static int          waits;      // for a server that was busy
 static const char   encodes[] = "zoetrope_stage_duration_seconds_count{stage=\"encode\"}";
 
-// The reply's body, NULL unless the status is `wanted`. *location: of the reply, if it is asked for.
+static void settle(double seconds)
+{
+    zt_sleep_until(zt_now() + (int64_t)(seconds * ZT_S));
+}
+
+// The reply's body, NULL unless the status is `wanted`. *location: of the reply, if it is asked for. A server that is
+// busy is asked again when it says, for a minute.
 static char *ask(const char *method, const char *path, const char *type, const char *body, unsigned wanted,
                  char location[256])
 {
-    char url[512];
+    char url[512], *text = NULL;
+    bool again = false;
     snprintf(url, sizeof(url), "%s%s", base, *path == '/' ? path + 1 : path);
-    SoupMessage *msg = soup_message_new(method, url);
-    if (body) {
-        GBytes *bytes = g_bytes_new(body, strlen(body));
-        soup_message_set_request_body_from_bytes(msg, type, bytes);
-        g_bytes_unref(bytes);
-    }
-    GBytes *reply = soup_session_send_and_read(http, msg, NULL, NULL);
-    char *text = NULL;
-    if (reply && soup_message_get_status(msg) == wanted)
-        text = g_strndup(g_bytes_get_data(reply, NULL), g_bytes_get_size(reply));
-    else
-        fprintf(stderr, "%s %s: %u %.*s\n", method, path, soup_message_get_status(msg),
-                reply ? (int)g_bytes_get_size(reply) : 0, reply ? (const char *)g_bytes_get_data(reply, NULL) : "");
-    const char *at = soup_message_headers_get_one(soup_message_get_response_headers(msg), "Location");
-    if (location)
-        g_strlcpy(location, at ? at : "", 256);
-    if (reply)
-        g_bytes_unref(reply);
-    g_object_unref(msg);
+    const int64_t until = zt_now() + 60 * ZT_S;
+    do {
+        SoupMessage *msg = soup_message_new(method, url);
+        if (body) {
+            GBytes *bytes = g_bytes_new(body, strlen(body));
+            soup_message_set_request_body_from_bytes(msg, type, bytes);
+            g_bytes_unref(bytes);
+        }
+        GBytes *reply = soup_session_send_and_read(http, msg, NULL, NULL);
+        SoupMessageHeaders *headers = soup_message_get_response_headers(msg);
+        const char *wait = soup_message_headers_get_one(headers, "Retry-After");
+        const unsigned is = soup_message_get_status(msg);
+        again = is == 503 && wait && zt_now() < until;
+        if (again)
+            waits++, settle(atof(wait));
+        else if (reply && is == wanted)
+            text = g_strndup(g_bytes_get_data(reply, NULL), g_bytes_get_size(reply));
+        else
+            fprintf(stderr, "%s %s: %u %.*s\n", method, path, is, reply ? (int)g_bytes_get_size(reply) : 0,
+                    reply ? (const char *)g_bytes_get_data(reply, NULL) : "");
+        const char *at = soup_message_headers_get_one(headers, "Location");
+        if (location)
+            g_strlcpy(location, at ? at : "", 256);
+        if (reply)
+            g_bytes_unref(reply);
+        g_object_unref(msg);
+    } while (again);
     return text;
 }
 
@@ -92,11 +108,6 @@ static void leave(view *v, bool tell)
     v->client = NULL;
 }
 
-static void settle(double seconds)
-{
-    zt_sleep_until(zt_now() + (int64_t)(seconds * ZT_S));
-}
-
 static int watch(int n, int seconds)
 {
     static view v[MOST];
@@ -129,36 +140,75 @@ static int watch(int n, int seconds)
     return failed || encoded < 1 || least < 0.99 * due - 1 || encoded > 26 * took;
 }
 
-// A third says goodbye, a third just stops, a third never connects.
-static int churn(int n, int seconds, int joins)
+typedef struct crowd {
+    view   v[MOST];
+    int    n, failed;
+    GRand *random;
+} crowd;
+
+// A third of those that leave just stop; half of those that join open a data channel; many are gone before they connect.
+static void come_and_go(crowd *c, int joins)
 {
-    static view v[MOST];
-    GRand *random = g_rand_new_with_seed(1);
-    int failed = 0, done = 0;
-    for (; done < 2 * n; done++) {      // what is kept for good is there then
-        leave(&v[done % n], true);
-        failed += !join(&v[done % n], true);
+    for (int i = 0; i < joins; i++) {
+        view *at = &c->v[g_rand_int_range(c->random, 0, c->n)];
+        leave(at, g_rand_int_range(c->random, 0, 3) > 0);
+        c->failed += !join(at, g_rand_int_range(c->random, 0, 2) == 1);
+        settle(g_rand_double_range(c->random, 0, .03));
     }
-    settle(seconds);
-    const double fds = metric("process_open_fds"), rss = metric("process_resident_memory_bytes");
-    for (done = 0; done < joins; done++) {
-        view *at = &v[g_rand_int_range(random, 0, n)];
-        const int kind = g_rand_int_range(random, 0, 3);
-        leave(at, kind > 0);
-        failed += !join(at, g_rand_int_range(random, 0, 2) == 1);
-        settle(g_rand_double_range(random, 0, .03));
-        if (done % 500 == 499)
-            fprintf(stderr, "%d: %.0f fds, %.1f MB\n", done + 1, metric("process_open_fds"),
-                    metric("process_resident_memory_bytes") / 1e6);
+    for (int i = 0; i < c->n; i++)
+        leave(&c->v[i], true);
+}
+
+typedef struct rest {
+    double fds, threads, bytes;
+} rest;
+
+// Once nobody is left, or after 60 s.
+static rest at_rest(void)
+{
+    const int64_t until = zt_now() + 60 * ZT_S;
+    rest r, before = { 0, 0, 0 };
+    for (int same = 0; same < 4 && zt_now() < until; before = r) {
+        settle(.5);
+        r = (rest){ metric("process_open_fds"), metric("process_threads"), metric("process_resident_memory_bytes") };
+        same = metric("zoetrope_viewers") == 0 && r.fds == before.fds && r.threads == before.threads ? same + 1 : 0;
     }
-    for (int i = 0; i < n; i++)
-        leave(&v[i], true);
-    settle(seconds);
-    const double fds_after = metric("process_open_fds"), rss_after = metric("process_resident_memory_bytes");
-    printf("{\"joins\": %d, \"failed\": %d, \"fds\": %.0f, \"fds_after\": %.0f, \"bytes_per_join\": %.0f}\n", joins, failed,
-           fds, fds_after, (rss_after - rss) / joins);
-    g_rand_free(random);
-    return failed > joins / 200 || fds_after > fds || rss_after - rss > 4096.0 * joins;
+    return r;
+}
+
+// Bytes a join, by least squares over what was in use after each tenth.
+static double slope(const rest r[11], int joins)
+{
+    double xy = 0, xx = 0;
+    for (int i = 0; i <= 10; i++) {
+        xy += (i - 5) * r[i].bytes;
+        xx += (i - 5) * (i - 5);
+    }
+    return xy / xx * 10 / joins;
+}
+
+// What stays of each of many, once what is made for the first ones is there.
+static int churn(int n, int joins)
+{
+    static crowd c;
+    c.n = n;
+    c.random = g_rand_new_with_seed(1);
+    rest r[11];
+    come_and_go(&c, 500);
+    for (int i = 0; i <= 10; i++) {
+        if (i)
+            come_and_go(&c, joins / 10);
+        r[i] = at_rest();
+        fprintf(stderr, "%d: %.0f descriptors, %.0f threads, %.1f MB\n", i * (joins / 10), r[i].fds, r[i].threads,
+                r[i].bytes / 1e6);
+    }
+    const double left = (r[10].bytes - r[0].bytes) / joins, line = slope(r, joins);
+    printf("{\"joins\": %d, \"refused\": %d, \"waits\": %d, \"fds\": [%.0f, %.0f], \"threads\": [%.0f, %.0f], "
+           "\"mb\": [%.1f, %.1f], \"bytes_per_join\": %.0f, \"slope\": %.0f}\n", joins, c.failed, waits, r[0].fds,
+           r[10].fds, r[0].threads, r[10].threads, r[0].bytes / 1e6, r[10].bytes / 1e6, left, line);
+    g_rand_free(c.random);
+    // GLib keeps two threads for whatever comes next.
+    return c.failed || r[10].fds > r[0].fds || r[10].threads > r[0].threads + 2 || left > 4096;
 }
 
 int main(int argc, char **argv)
@@ -167,5 +217,5 @@ int main(int argc, char **argv)
         return 64;
     base = argv[1];
     http = soup_session_new_with_options("timeout", 30, "proxy-resolver", NULL, NULL);
-    return argc > 4 ? churn(atoi(argv[2]), atoi(argv[3]), atoi(argv[4])) : watch(atoi(argv[2]), atoi(argv[3]));
+    return argc > 4 ? churn(atoi(argv[2]), atoi(argv[4])) : watch(atoi(argv[2]), atoi(argv[3]));
 }

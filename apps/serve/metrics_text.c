@@ -100,19 +100,20 @@ static int open_files(void)
     return n > 3 ? n - 3 : 0;       // without ".", ".." and its own
 }
 
-// CPU seconds, resident bytes and start time of this process.
+// CPU seconds, threads and resident bytes of this process.
 static void process(FILE *f)
 {
     unsigned long user = 0, system = 0;
+    long threads = 0;
     long long pages = 0;
     FILE *stat = fopen("/proc/self/stat", "r");
     if (stat) {
         char line[1024];
         const char *after = fgets(line, sizeof(line), stat) ? strrchr(line, ')') : NULL;
         if (!after || sscanf(after + 2,
-                             "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %lld",
-                             &user, &system, &pages) != 3)
-            user = system = 0, pages = 0;
+                             "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u %*u %lld",
+                             &user, &system, &threads, &pages) != 4)
+            user = system = 0, threads = 0, pages = 0;
         fclose(stat);
     }
     head(f, "process_cpu_seconds_total", "counter", "CPU time used.");
@@ -121,6 +122,8 @@ static void process(FILE *f)
     fprintf(f, "process_resident_memory_bytes %lld\n", pages * sysconf(_SC_PAGESIZE));
     head(f, "process_open_fds", "gauge", "Open file descriptors.");
     fprintf(f, "process_open_fds %d\n", open_files());
+    head(f, "process_threads", "gauge", "Threads.");
+    fprintf(f, "process_threads %ld\n", threads);
 }
 
 char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
