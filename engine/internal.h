@@ -9,9 +9,9 @@
 #include "engine/sched.h"
 #include "engine/trace.h"
 
-#define ZT_SHOWN         128     // pictures whose packet may still be reported
+#define ZT_SHOWN         192     // pictures whose packet may still be reported
 #define ZT_IGNORED_BYTES 512
-#define ZT_MAX_PICTURES  48     // of one model_frame
+#define ZT_MAX_PICTURES  96     // of one model_frame
 
 // Where a session is. Moves down only; the engine's thread moves it, except to LEAVING.
 enum zt_phase { ZT_ARRIVING, ZT_RUNNING, ZT_DONE, ZT_LEAVING, ZT_GONE };

@@ -81,9 +81,9 @@ int zt_params_settle(const zt_engine *e, zt_session_params *p)
     if (!err)
         err = in_range("first_steps", p->first_steps, 1, ZT_MAX_STEPS);
     if (!err)
-        err = in_range("pool", p->pool, 1, 64);
+        err = in_range("pool", p->pool, 1, 128);
     if (!err && !p->budget)
-        p->budget = (info->pictures > 1 ? info->pictures + 1 : 2) * (ZT_S / p->fps);
+        p->budget = ZT_MIN((info->pictures > 1 ? info->pictures + 1 : 2) * (ZT_S / p->fps), 60 * ZT_S);
     if (!err)
         err = in_range("budget_ns", p->budget, 1, 60 * ZT_S);
     if (!err)

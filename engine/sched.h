@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 #define ZT_SCHED_SESSIONS 32    // at once
-#define ZT_SCHED_FLIGHT   128   // slots of a session that were shown and have no outcome yet
+#define ZT_SCHED_FLIGHT   192   // slots of a session that were shown and have no outcome yet
 
 enum zt_pacing {
     ZT_LIVE,        // slot k is due at T0 + k * period, T0 being the hand-over of slot 0

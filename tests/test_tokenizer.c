@@ -140,8 +140,8 @@ static void a_prompt_is_encoded_once(void **state)
     assert_int_equal(zt_text_cache_get(8, id, 3, 4, got[0]), -ENOENT);          // another model
     assert_int_equal(zt_text_cache_get(7, other, 3, 4, got[0]), -ENOENT);       // another prompt
     assert_int_equal(zt_text_cache_get(7, id, 3, 5, got[0]), -ENOENT);
-    for (uint64_t model = 100; model < 400; model++)                            // the first goes, what is in use stays
-        assert_true(zt_text_cache_put(model, id, 3, 4, rows[0]) == 0 && zt_text_cache_get(7, id, 3, 4, got[0]) == 0);
+    for (uint64_t which = 100; which < 400; which++)                            // the first goes, what is in use stays
+        assert_true(zt_text_cache_put(which, id, 3, 4, rows[0]) == 0 && zt_text_cache_get(7, id, 3, 4, got[0]) == 0);
     assert_int_equal(zt_text_cache_get(100, id, 3, 4, got[0]), -ENOENT);
     assert_int_equal(zt_text_cache_get(399, id, 3, 4, got[0]), 0);
     setenv("ZOETROPE_CACHE", "/proc/nowhere", 1);
