@@ -106,6 +106,20 @@ static void the_rate_comes_back_with_the_room(void **state)
     assert_true(session[0].changes[ZT_CHANGE_RATE] >= 2);
 }
 
+// What admission lets in is served at the full rate again once those have left who were too many.
+static void a_full_house_gets_its_rate_back(void **state)
+{
+    (void)state;
+    start(16, pace_of(8, 1, 1), 40);                        // 13.8 ms a frame: 177 %
+    for (int i = 7; i < 16; i++)
+        session[i].until = 10000 * MS;                      // then 77 %
+    zt_sim_run(&sim);
+    assert_true(session[0].changes[ZT_CHANGE_RATE] >= 2);
+    assert_false(sim.sched.slow);
+    for (int i = 0; i < 7; i++)
+        assert_true(session[i].shows > 27 * 8);             // of 40 s, some 10 at half the rate
+}
+
 // Steps first, then windows, then experts; and back in the other order.
 static void rungs_are_given_up_in_order(void **state)
 {
@@ -323,6 +337,7 @@ int main(void)
         cmocka_unit_test(overload_is_shared),
         cmocka_unit_test(overload_halves_the_rate_of_all),
         cmocka_unit_test(the_rate_comes_back_with_the_room),
+        cmocka_unit_test(a_full_house_gets_its_rate_back),
         cmocka_unit_test(rungs_are_given_up_in_order),
         cmocka_unit_test(offline_work_fills_what_is_left),
         cmocka_unit_test(blocks_longer_than_a_slice_run_only_where_they_fit),
