@@ -14,6 +14,11 @@ UNSEEN = 10 ** 9                        # seeds from here on are never trained o
 FIRST = {"place": 1, "time": 9, "weather": 13}
 
 
+def country(seed, i):
+    """The world of the i-th of several streams that begin from `seed`; none of them is trained on."""
+    return seed * 64 + i
+
+
 def render(seeds, size, frames):
     """-> rgb uint8 [N, F, h, w, 3], controls float32 [N, F, 4], scene int32 [N, F, 3] (torch tensors)."""
     rgb, controls, scene = world.clips(list(seeds), size[0], size[1], frames)[:3]

@@ -116,7 +116,7 @@ class Engine:
     def generate(self, scenes, controls, seed):
         clips = np.empty((*controls.shape[:2], self.h, self.w, 3), np.uint8)
         for i, scene in enumerate(scenes):
-            self.begin(scene, seed * 64 + i)
+            self.begin(scene, data.country(seed, i))
             for f, c in enumerate(controls[i]):
                 self.control(c)
                 rgb = self.make(self.steps if f else self.config["first_frame_steps"])[1]

@@ -72,7 +72,7 @@ class Torch:
         ids = data.tokens(torch.tensor(scenes))[:, None].expand(-1, frames, -1)
         shape = (B, 16, SIZE[1] // 8, SIZE[0] // 8)
         z = rollout(self.model, shape, torch.from_numpy(controls), ids, seed, steps=self.steps, window=self.config["window_frames"],
-                    flights=[world.Flight(seed * 64 + i) for i in range(B)], first_steps=self.config["first_frame_steps"])
+                    flights=[world.Flight(data.country(seed, i)) for i in range(B)], first_steps=self.config["first_frame_steps"])
         return np.stack([to_bytes(self.decode(c)).numpy() for c in z])
 
     def autoencoded(self, rgb):
@@ -108,7 +108,7 @@ def eval_next(backend, rng, seed, clips, frames=10):
 
 
 def eval_prompts(backend, rng, seed, per_prompt, renders, show=None):
-    """Clips of eight prompts: told apart by a classifier that has only seen renders; sharpness against autoencoded renders."""
+    """Clips of eight prompts: told apart by a classifier that has only seen renders; sharpness against autoencoded renders of the same country."""
     pictures, labels = [], []
     for i in range(renders):
         k = i % len(PROMPTS)
@@ -123,7 +123,7 @@ def eval_prompts(backend, rng, seed, per_prompt, renders, show=None):
         for k, clip in enumerate(clips):
             right.append(int(net(measures.small(clip[[0, 8, 16, 23]])).mean(0).argmax()) == k)
             sharp.append(measures.detail(clip[12:]))
-            real.append(measures.detail(backend.autoencoded(replay(seed + 900 + 8 * i + k, controls[k], PROMPTS[k])[12:])))
+            real.append(measures.detail(backend.autoencoded(replay(data.country(seed % 1000 + i, k), controls[k], PROMPTS[k])[12:])))
             strips.append(clip[[0, 4, 8, 16, 23]])
     if show:
         save_grid(show, strips[:16])
@@ -144,23 +144,24 @@ def eval_controls(backend, rng, seed, rounds):
 
 
 def eval_drift(backend, rng, seed, frames, prompts, show=None):
-    """A long roll-out: its last part against an early part and against autoencoded renders at the same controls."""
+    """A long roll-out: its last part against an early part and against autoencoded renders of the same country at the same controls."""
     scenes = [PROMPTS[k] for k in prompts]
     controls = np.stack([wandering(rng, frames) for _ in scenes])
     controls[:, :, 3] *= 0.3
-    clips = backend.generate(scenes, controls, seed % 1000 + 99)
+    first = seed % 1000 + 99
+    clips = backend.generate(scenes, controls, first)
     early, late = slice(max(4, frames // 20), max(8, frames * 3 // 20)), slice(frames - frames // 10, frames)
     names = ("brightness", "saturation", "detail")
     sums = {n: np.zeros(3) for n in names}
     flows = np.zeros(2)
     equal = 0
     for k, clip in enumerate(clips):
-        true = backend.autoencoded(replay(seed + 700 + k, controls[k], scenes[k])[late.start:][::2])
+        render = replay(data.country(first, k), controls[k], scenes[k])[late]
+        true = backend.autoencoded(render[::2])
         for n in names:
             f = getattr(measures, n)
             sums[n] += [f(clip[early]), f(clip[late]), f(true)]
-        true = replay(seed + 700 + k, controls[k], scenes[k])[late]
-        flows += [measures.flow(clip[late], every=4), measures.flow(true, every=4)]
+        flows += [measures.flow(clip[late], every=4), measures.flow(render, every=4)]
         equal += sum(bool((a == b).all()) for a, b in zip(clip[:-1], clip[1:]))
     if show:
         at = [0, frames // 10, frames // 4, frames // 2, frames - 1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage "ae": encoder and decoder together on crops of short clips. Stage "decoder": the same with the encoder frozen."""
+"""Stage "ae": encoder and decoder together on crops of short clips."""
 import random
 
 import torch
@@ -38,34 +38,30 @@ class Pool:
         return x.contiguous(memory_format=torch.channels_last), len(crops)
 
 
-def rate(progress, frozen):
-    """Learning rate: warm-up, flat, then straight to zero over the second half; the decoder alone starts lower."""
-    if frozen:
-        return 5e-4 * min(progress / 0.05, 1 - progress)
+def rate(progress):
+    """Learning rate: warm-up, flat, then straight to zero over the second half."""
     return 1e-3 * min(progress / 0.03, 1, (1 - progress) / 0.5)
 
 
 def train(run):
     torch.manual_seed(run.seed)
     encoder, decoder = Encoder(), Decoder()
-    frozen = run.stage == "decoder"
-    params = list(decoder.parameters()) + ([] if frozen else list(encoder.parameters()))
+    params = [*decoder.parameters(), *encoder.parameters()]
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-3)
     step, saved = 0, run.load("ae")
     if saved:
         encoder.load_state_dict(saved["encoder"])
         decoder.load_state_dict(saved["decoder"])
-        if saved.get("frozen", False) == frozen and "opt" in saved:
+        if "opt" in saved:
             opt.load_state_dict(saved["opt"])
         step = saved["step"]
     for m in (encoder, decoder):
         m.to(memory_format=torch.channels_last).train()
-    pool, unseen = Pool(run.seed * 7919 + step, 100 if frozen else 400), to_unit(data.render(range(data.UNSEEN, data.UNSEEN + 4), data.FULL, 2)[0]).flatten(0, 1)
+    pool, unseen = Pool(run.seed * 7919 + step, 400), to_unit(data.render(range(data.UNSEEN, data.UNSEEN + 4), data.FULL, 2)[0]).flatten(0, 1)
     run.log(note="clips rendered")
 
     def keep():
-        run.save(ae={"encoder": encoder.state_dict(), "decoder": decoder.state_dict(), "opt": opt.state_dict(), "step": step,
-                      "frozen": frozen})
+        run.save(ae={"encoder": encoder.state_dict(), "decoder": decoder.state_dict(), "opt": opt.state_dict(), "step": step})
 
     run.tick()
     mean, fixed = 0.0, bool((encoder.std != 1).any())
@@ -76,14 +72,13 @@ def train(run):
             run.finish()
             return
         for group in opt.param_groups:
-            group["lr"] = max(rate(progress, frozen), 1e-6)
-        if progress > 0.6 and not fixed and not frozen:
+            group["lr"] = max(rate(progress), 1e-6)
+        if progress > 0.6 and not fixed:
             fixed = True
             measure(encoder, pool)
         x, clips = pool.batch()
         with torch.autocast("cpu", torch.bfloat16):
-            with torch.set_grad_enabled(not frozen):
-                z = encoder(x)
+            z = encoder(x)
             y = decoder(z + NOISE * torch.randn_like(z), clips)
         loss = picture_loss(y.float(), x) + 0.02 * unit_loss(z)
         opt.zero_grad(set_to_none=True)

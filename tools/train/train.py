@@ -14,9 +14,9 @@ import time
 import torch
 
 STAGES = ["ae", "latents", "small", "full", "clips", "heights", "ground", "follow", "decoder"]
-MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "clips": 40, "heights": 3, "ground": 15, "follow": 60, "decoder": 4}
+MINUTES = {"ae": 26, "latents": 0, "small": 25, "full": 38, "clips": 40, "heights": 3, "ground": 15, "follow": 60, "decoder": 25}
 MODULES = {"ae": "stage_ae", "latents": "stage_latents", "clips": "stage_ground", "heights": "stage_ground", "ground": "stage_ground",
-           "follow": "stage_follow", "decoder": "stage_ae"}
+           "follow": "stage_follow", "decoder": "stage_decoder"}
 
 
 class Run:
