@@ -24,7 +24,7 @@ CROP = 10                       # latent pixels; zeros around it as around whole
 NOISE = 0.1                     # on the encoder's latents
 RATE, CRITIC_RATE = 3e-4, 4e-4
 CRITIC_FROM, RAMP = 0.05, 0.1   # progress from which the critic learns; over which its gradient comes to full strength
-ASK = 1.0                       # size of the critic's gradient against the picture loss's
+ASK = 3.0                       # size of the critic's gradient against the picture loss's
 FLATNESS, NUDGE = 10.0, 0.01
 
 
@@ -132,7 +132,7 @@ def train(run):
     for m in (decoder, ema, critic):
         m.to(memory_format=torch.channels_last)
     made = Made(run, trainer)
-    while len(made.kept) < KEPT // 4 and not run.out_of_time():
+    while len(made.kept) < KEPT // 8 and not run.out_of_time():
         made.extend()
     run.log(note=f"{len(made.kept)} frames made")
 
