@@ -205,7 +205,7 @@ def main():
     if "controls" in parts:
         out.update(eval_controls(backend, rng, base + 5000, 1 if quick else 4))
     if "drift" in parts:
-        out.update(eval_drift(backend, rng, base + 6000, 1000, (0, 2, 3, 6), show("drift")))
+        out.update(eval_drift(backend, rng, base + 6000, 1000, range(len(PROMPTS)), show("drift")))
     out["seconds"] = round(time.time() - start)
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in out.items()}))
 

@@ -25,6 +25,7 @@ NOISE = 0.1                     # on the encoder's latents
 RATE, CRITIC_RATE = 3e-4, 4e-4
 CRITIC_FROM, RAMP = 0.05, 0.1   # progress from which the critic learns; over which its gradient comes to full strength
 ASK = 3.0                       # size of the critic's gradient against the picture loss's
+FAITH = 4.0                     # weight of the encoder's latents: what they show stays as true as it was
 FLATNESS, NUDGE = 10.0, 0.01
 
 
@@ -94,6 +95,7 @@ def gradient(critic, y, x, strength):
     y = y.detach().requires_grad_(True)
     loss = picture_loss(y.flatten(0, 1), x.flatten(0, 1))
     g = torch.autograd.grad(loss, y)[0]
+    g[MADE:] *= FAITH
     if strength:
         asked = torch.autograd.grad(F.softplus(-critic(y[:MADE].flatten(1, 2))).mean(), y)[0]
         g = g + ASK * strength * asked * (g[:MADE].pow(2).mean() / (asked[:MADE].pow(2).mean() + 1e-20)).sqrt()
