@@ -91,13 +91,13 @@ def critic_loss(critic, real, made):
 
 
 def gradient(critic, y, x, strength):
-    """Of the loss with respect to pictures y [crops, 2, 3, h, w] whose truth is x."""
+    """Of the loss with respect to pictures y [crops, 3, 3, h, w] whose truth is x; the critic sees the last two."""
     y = y.detach().requires_grad_(True)
     loss = picture_loss(y.flatten(0, 1), x.flatten(0, 1))
     g = torch.autograd.grad(loss, y)[0]
     g[MADE:] *= FAITH
     if strength:
-        asked = torch.autograd.grad(F.softplus(-critic(y[:MADE].flatten(1, 2))).mean(), y)[0]
+        asked = torch.autograd.grad(F.softplus(-critic(y[:MADE, 1:].flatten(1, 2))).mean(), y)[0]
         g = g + ASK * strength * asked * (g[:MADE].pow(2).mean() / (asked[:MADE].pow(2).mean() + 1e-20)).sqrt()
     return loss.item(), g
 
@@ -155,7 +155,7 @@ def train(run):
         z, x = made.batch()
         with torch.autocast("cpu", torch.bfloat16):
             y = decoder(z.flatten(0, 1).contiguous(memory_format=torch.channels_last), len(z))
-        y, x = y.float().unflatten(0, (-1, 3))[:, 1:], x[:, 1:]             # the first only leads
+        y = y.float().unflatten(0, (-1, 3))
         strength = min(max(0.0, (progress - CRITIC_FROM) / RAMP), 1.0) if progress > CRITIC_FROM + 0.02 else 0.0
         loss, g = gradient(critic, y, x, strength)
         for group in opt.param_groups:
@@ -166,7 +166,7 @@ def train(run):
         apart = 0.0
         if progress > CRITIC_FROM:
             critic_opt.zero_grad(set_to_none=True)
-            apart = critic_loss(critic, x[:MADE], y[:MADE].detach())
+            apart = critic_loss(critic, x[:MADE, 1:], y[:MADE, 1:].detach())
             critic_opt.step()
         step += 1
         with torch.no_grad():
