@@ -105,6 +105,12 @@ start() {           # LINE of the configuration; other ports when these are take
         if until_true 15 idle 2; then return; fi
         stop
     done
+    # What slurmd cannot do without: control groups, and a name of this host that leads to an address.
+    local why
+    why=$(grep -hm 1 -E 'cgroup|Address family' n1.log n2.log ctld.out | cut -d' ' -f2-)
+    if [ -n "$why" ] && { ! mountpoint -q /sys/fs/cgroup || ! getent hosts "$(hostname)" > /dev/null; }; then
+        echo "Slurm does not start here: $why"; exit 77
+    fi
     fail "the cluster does not start: $(tail -n 5 ctld.out n1.out)"
 }
 stop() {
