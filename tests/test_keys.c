@@ -89,10 +89,10 @@ static void rewrite_weights(const char *path, const keys *k)
     add_tensor(&t, "head.head.weight", 2, (const int64_t[]){ 4 * out_channels(k), DIM }, 4, 0.1);
     add_tensor(&t, "head.head.bias", 1, (const int64_t[]){ 4 * out_channels(k) }, 5, 0.1);
     assert_int_equal(zt_weights_write(path, t.w, t.n), 0);
-    zt_weights_close(&file);
     for (int i = 0; i < t.n; i++)
         if (silenced(t.w[i].name) || i >= t.n - 4)
             free((void *)t.w[i].data);
+    zt_weights_close(&file);                                // names are its
 }
 
 // Puts the keys in front and in_dim in place of make_model's.
