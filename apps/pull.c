@@ -90,7 +90,7 @@ static bool read_environment(struct pull *t)
     t->endpoint = endpoint && endpoint[0] ? endpoint : "https://huggingface.co";
     t->token = token && token[0] ? token : NULL;
     const bool https = strncmp(t->endpoint, "https://", 8) == 0, http = strncmp(t->endpoint, "http://", 7) == 0;
-    if ((!https && !http) || strlen(t->endpoint) > 512) {
+    if ((!https && !http) || strchr(t->endpoint, '@') || strlen(t->endpoint) > 512) {
         zt_error("HF_ENDPOINT is not an http or https address");
         return false;
     }

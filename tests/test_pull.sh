@@ -102,6 +102,7 @@ check grep -q "^1 /o/redirect/resolve/.*big.* - -$" log
 check [ "$(grep -c '^1 .*secret' log)" = 0 ]
 HF_TOKEN=secret HF_ENDPOINT=http://example.invalid expect 64 pull o/good
 HF_ENDPOINT=http://127.0.0.1.example.invalid HF_TOKEN=secret expect 64 pull o/good
+HF_ENDPOINT=http://127.0.0.1:80@example.invalid HF_TOKEN=secret expect 64 pull o/good
 HF_ENDPOINT=ftp://127.0.0.1 expect 64 pull o/good
 expect 66 pull o/gone
 says "404"
