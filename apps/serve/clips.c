@@ -226,10 +226,12 @@ int zt_clips_add(zt_clips *q, zt_clip *c, const char *line)
     int err = find(q, c->id) ? -EEXIST : there >= q->quota || probe.least > q->quota - there ? -EDQUOT : 0;
     if (!err)
         err = q->n < ZT_CLIPS ? zt_store_put(q->folder, q->number, c->id, line) : -EDQUOT;
-    if (!err)
-        err = append(q, c, q->number++);
-    if (!err)
+    if (!err && (err = append(q, c, q->number)) < 0)
+        zt_store_drop(q->folder, q->number, c->id);
+    if (!err) {
+        q->number++;
         pthread_cond_signal(&q->more);
+    }
     pthread_mutex_unlock(&q->lock);
     zt_clip_finish(c);
     return err;
