@@ -9,7 +9,9 @@
 ASSET(index_html);
 ASSET(style_css);
 ASSET(app_js);
+ASSET(page_js);
 ASSET(plots_js);
+ASSET(steer_js);
 ASSET(icon_svg);
 #undef ASSET
 
@@ -21,7 +23,9 @@ void zt_web_get_page(const zt_request *r)
         { "", "text/html; charset=utf-8", _binary_index_html_start, _binary_index_html_end },
         { "style.css", "text/css; charset=utf-8", _binary_style_css_start, _binary_style_css_end },
         { "app.js", "text/javascript; charset=utf-8", _binary_app_js_start, _binary_app_js_end },
+        { "page.js", "text/javascript; charset=utf-8", _binary_page_js_start, _binary_page_js_end },
         { "plots.js", "text/javascript; charset=utf-8", _binary_plots_js_start, _binary_plots_js_end },
+        { "steer.js", "text/javascript; charset=utf-8", _binary_steer_js_start, _binary_steer_js_end },
         { "icon.svg", "image/svg+xml", _binary_icon_svg_start, _binary_icon_svg_end },
     };
     for (size_t i = 0; i < ZT_LEN(files); i++)
