@@ -179,7 +179,8 @@ int zt_zip_read(zt_zip *z, const void *bytes, size_t n, const char *label)
         err = read_entry(&r, &e[i]);
     if (!err && (count != (int64_t)r.count || r.at != r.end))
         err = refuse(&r, "its directory is longer than its entries");
-    qsort(e, (size_t)count, sizeof(*e), by_name);
+    if (!err)
+        qsort(e, (size_t)count, sizeof(*e), by_name);
     for (int i = 1; i < count && !err; i++) {
         if (by_name(&e[i - 1], &e[i]) == 0)
             err = refuse(&r, "two records of one name");
