@@ -8,7 +8,7 @@ command -v curl > /dev/null || { echo "needs curl"; exit 77; }
 work=$(mktemp -d) || exit 2
 failed=0
 complain() { printf 'FAIL: %s\n' "$1"; failed=1; }
-export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0:quarantine_size_mb=16     # what is freed counts as free
 printf '# who may\ncontrol sesame-open\nview only-looking\n' > "$work/tokens"
 trap 'kill -9 $server $private ${watcher:-} 2> /dev/null; rm -rf "$work"' EXIT
 start() { "$serve" -m "$model" --rtsp 127.0.0.1:0 --listen 127.0.0.1:0 --test-pattern "${@:2}" 2> "$1" & }
