@@ -103,7 +103,7 @@ int main(int argc, char **argv)
         { 0 },
     };
     const zt_program program = { "zoetrope-bench", "Measures kernels, one step, the whole stream, or the scheduler alone.",
-                                 "kernels|step|stream|sched [OPTIONS]", option, 1 };
+                                 "kernels|step|stream|sched [OPTIONS]", option, 1, "kernels step stream sched" };
     b.started = exec_time();
     const int code = zt_options_parse(&program, argc, argv, &b.common, argument);
     if (code >= 0)

@@ -40,6 +40,7 @@ static const zt_option options[] = {
 static const zt_program program = {
     .name = "zoetrope-model", .summary = "Says what a model is, checks parity cases, converts weights, gets published ones.",
     .usage = "info MODEL | check CASE_DIR | convert IN OUT | pull OWNER/NAME[@REVISION] [FILES]", .option = options, .arguments = 3,
+    .commands = "info check convert pull",
 };
 
 // A string of the model's, which may hold anything.

@@ -372,6 +372,23 @@ static void print_help(const parser *p)
            "the file of --config; the command line comes first, then the environment, then the file.\n");
 }
 
+// Fields with tabs between; the first says what the line is.
+static void dump(const parser *p)
+{
+    printf("program\t%s\t%s\t%s\t%s\n", p->program->name, p->program->summary, p->program->usage,
+           p->program->commands ? p->program->commands : "");
+    for (int i = 0; i < p->n; i++) {
+        const zt_option *o = &p->option[i];
+        printf("option\t%s\t%.1s\t%s\t%s\t", o->name, &o->letter, o->value ? o->value : "", o->help);
+        if (o->min < o->max && o->max < INT32_MAX && o->kind != ZT_OPTION_RATE && o->kind != ZT_OPTION_BYTES)
+            printf("%d to %d", (int)o->min, (int)o->max);
+        putchar('\t');
+        for (int k = 0; o->choices && o->choices[k]; k++)
+            printf("%s%s", k ? " " : "", o->choices[k]);
+        putchar('\n');
+    }
+}
+
 static void add(parser *p, zt_option o)
 {
     if (p->n < MAX_OPTIONS)
@@ -397,6 +414,10 @@ int zt_options_parse(const zt_program *program, int argc, char **argv, zt_common
 {
     parser p = { .program = program };
     add_all(&p, common);
+    if (argc == 2 && !strcmp(argv[1], "--dump-options")) {
+        dump(&p);
+        return ZT_EXIT_OK;
+    }
     int code = parse_line(&p, argc, argv, argument);
     if (code >= 0)
         return code;

@@ -42,6 +42,7 @@ typedef struct zt_program {
     const char      *usage;         // what follows the name: "[OPTIONS] -o OUT"
     const zt_option *option;        // .name NULL ends the list
     int              arguments;     // how many that are no options it takes at most
+    const char      *commands;      // what the first of them may be, blanks between (NULL: it is no command)
 } zt_program;
 
 // What every program has: --help --version -q -v --config --log-format --threads.
@@ -54,6 +55,7 @@ typedef struct zt_common {
 
 // Flags before environment before --config before defaults. Sets the log's level and format.
 // Returns -1 to go on, else the exit code: 0 after --help or --version, 64, 65 or 66 with one line on stderr.
+// "--dump-options" alone prints the table, of which tools/options.awk makes manual pages and completions.
 // argument[program->arguments + 1]: those that are no options, NULL after the last.
 int zt_options_parse(const zt_program *p, int argc, char **argv, zt_common *common, const char **argument);
 

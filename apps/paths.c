@@ -12,7 +12,11 @@
 
 const char *zt_path_default_model(void)
 {
-    return access(ZT_SOURCE_MODEL "/config.json", R_OK) ? ZT_INSTALLED_MODEL : ZT_SOURCE_MODEL;
+#ifdef ZT_SOURCE_MODEL
+    if (!access(ZT_SOURCE_MODEL "/config.json", R_OK))
+        return ZT_SOURCE_MODEL;
+#endif
+    return ZT_INSTALLED_MODEL;
 }
 
 int zt_path_cache(char *out, size_t bytes)

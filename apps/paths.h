@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-// Beside the source where that exists, else where it is installed. (-m and ZOETROPE_MODEL come before.)
+// Beside the source where that exists (-Dsource_model), else where it is installed. (-m and ZOETROPE_MODEL come before.)
 const char *zt_path_default_model(void);
 
 // $XDG_CACHE_HOME/zoetrope, else ~/.cache/zoetrope; made when it is not there. 0 or -errno.
