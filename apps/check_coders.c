@@ -95,7 +95,7 @@ static void decode_pass(zt_check *c, zt_vae *v, zt_vae_state *s, const cJSON *pa
     if (!z)
         return;
     const int n = (int)w->shape[1], h = (int)w->shape[2], wide = (int)w->shape[3];
-    const size_t plane = (size_t)(h * wide) << 6;
+    const size_t plane = (size_t)(h * wide * v->patch * v->patch) << 6;
     if (!s->memory && zt_vae_state_init(s, v, &v->decoder, h, wide) < 0)
         zt_check_must(NULL);
     float *const frames = zt_check_must(malloc((size_t)n * 12 * plane * sizeof(*frames)));
@@ -127,17 +127,17 @@ static void encode_pass(zt_check *c, zt_vae *v, const cJSON *pass)
 {
     const zt_weight *w;
     zt_vae_state s;
-    float *const frames = frames_of(c, pass, "frames", 3, 8, &w);
+    float *const frames = frames_of(c, pass, "frames", 3, 8 * v->patch, &w);
     if (!frames)
         return;
-    const int n = (int)w->shape[1], h = (int)w->shape[2] / 8, wide = (int)w->shape[3] / 8;
+    const int unit = 8 * v->patch, n = (int)w->shape[1], h = (int)w->shape[2] / unit, wide = (int)w->shape[3] / unit;
     const size_t latent = (size_t)v->z * (size_t)(h * wide);
     float *const z = zt_check_must(malloc((size_t)n * latent * sizeof(*z)));
     if (zt_vae_state_init(&s, v, &v->encoder, h, wide) < 0)
         zt_check_must(NULL);
     int made = 0;
     for (int i = 0; i < n; i++)
-        made += zt_vae_encode(&s, frames + (size_t)i * 192 * (size_t)(h * wide), z + (size_t)made * latent);
+        made += zt_vae_encode(&s, frames + (size_t)i * (size_t)(3 * unit * unit) * (size_t)(h * wide), z + (size_t)made * latent);
     compare(c, pass, "z", z, made, v->z, (size_t)(h * wide), 0, 0);
     zt_vae_state_finish(&s);
     free(z);

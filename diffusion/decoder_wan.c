@@ -13,11 +13,15 @@
 
 static void emit(zt_vae_state *s, const float *from)
 {
-    const int64_t n = ((int64_t)s->h * s->w) << 6;
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < 3; c++)
-            s->out[c * n + i] = from[3 * i + c];
-    s->out += 3 * n;
+    // Channel (c p + x) p + y of a square is pixel (x, y) of colour c.
+    const int p = s->v->patch, h = s->h << 3, w = s->w << 3, C = 3 * p * p;
+    for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < h * p; y++) {
+            const float *const row = from + (int64_t)(y / p) * w * C + c * p * p + y % p;
+            for (int x = 0; x < w * p; x++)
+                *s->out++ = row[x / p * C + x % p * p];
+        }
+    }
     s->made++;
 }
 
@@ -26,6 +30,7 @@ static void run_stage(zt_vae_state *s, int i)
     const zt_vae_half *const half = s->half;
     const zt_kernels *const k = &s->v->d->k;
     const int C = half->channels[i], rows = (s->h * s->w) << 2 * i;
+    zt_vae_keep(s, i, 0);
     for (int j = 0; j < half->blocks; j++)
         zt_vae_run_res(s, &half->res[i][j], s->x[i], i);
     if (i == ZT_VAE_STAGES - 1) {
@@ -40,6 +45,7 @@ static void run_stage(zt_vae_state *s, int i)
         k->linear(s->v->d, frame, zt_tensor_2d(zt_vae_join(s, s->x[i], C, i), ZT_F32, rows, 3 * C), &r->time,
                   &(zt_epilogue){ 0 });
         zt_vae_run_plain(s, &r->conv, s->x[i + 1], zt_tensor_columns(frame, 0, C), i);
+        zt_vae_add_up(s, i, 0);
         const int at = s->at;
         run_stage(s, i + 1);
         s->at = at;
@@ -48,6 +54,7 @@ static void run_stage(zt_vae_state *s, int i)
         s->at++;
     }
     zt_vae_run_plain(s, &r->conv, s->x[i + 1], frame, i);
+    zt_vae_add_up(s, i, r->time.N ? 1 : 0);
     run_stage(s, i + 1);
 }
 
@@ -83,7 +90,7 @@ static int open_wan(zt_decoder *k, const zt_decoder_source *s)
     const int err = zt_vae_open(v, s->d, s->path, s->type, ZT_VAE_DECODER);
     k->self = v;
     k->channels = v->z;
-    k->scale = 8;
+    k->scale = 8 * v->patch;
     k->first = 1;
     k->next = 4;
     k->bytes = v->memory.bytes;
@@ -133,7 +140,7 @@ static int run_wan(zt_decoder *k, void *state, const float *z, float *rgb)
 extern const zt_decoder_kind zt_decoder_wan;
 const zt_decoder_kind zt_decoder_wan = {
     .name = "wan",
-    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "vae", "../vae" },
+    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "Wan2.2_VAE.safetensors", "Wan2.2_VAE.pth", "vae", "../vae" },
     .open = open_wan, .close = close_wan, .state_bytes = bytes_of_stream, .state_open = open_stream,
     .state_close = close_stream, .run = run_wan,
 };

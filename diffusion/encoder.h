@@ -10,7 +10,7 @@ extern "C" {
 
 typedef struct zt_encoder_kind {
     const char *files[8];               // names by which it is found beside a model; NULL ends
-    // rgb f32 [3][8h][8w] in [-1, 1]; z f32 [C][h][w], as the model's latents are. 0, -EINVAL (logged), -ENOENT, -ENOMEM.
+    // rgb f32 [3][8h][8w], 16h and 16w where a latent is that wide, in [-1, 1]; z f32 [C][h][w], as the model's latents are. 0, -EINVAL (logged), -ENOENT, -ENOMEM.
     int (*encode)(zt_device *d, const char *path, const float *rgb, int h, int w, int C, float *z);
 } zt_encoder_kind;
 

@@ -52,21 +52,33 @@ static void emit(zt_vae_state *s, float *x, float *latent)
             latent[c * n + i] = (x[i * 2 * v->z + c] - v->mean[c]) / v->std[c];
 }
 
+// Colours of a square side by side: channel (c p + x) p + y is pixel (x, y) of colour c.
+static void read_picture(zt_vae_state *s, const float *frame)
+{
+    const int p = s->v->patch, h = s->h << 3, w = s->w << 3, C = 3 * p * p;
+    for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < h * p; y++) {
+            float *const row = s->x[0] + (int64_t)(y / p) * w * C + c * p * p + y % p;
+            for (int x = 0; x < w * p; x++)
+                row[x / p * C + x % p * p] = *frame++;
+        }
+    }
+}
+
 int zt_vae_encode(zt_vae_state *s, const float *frame, float *latent)
 {
     const int last = ZT_VAE_STAGES - 1;
-    const int64_t n = ((int64_t)s->h * s->w) << 6;
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < 3; c++)
-            s->x[0][3 * i + c] = frame[c * n + i];
+    read_picture(s, frame);
     s->at = 0;
     s->frames++;
-    zt_vae_run_conv(s, &s->half->in, s->x[0], s->x[0], 3, NULL, last);
+    zt_vae_run_conv(s, &s->half->in, s->x[0], s->x[0], 3 * s->v->patch * s->v->patch, NULL, last);
     for (int i = 0; i <= last; i++) {
+        zt_vae_keep(s, i, i < last ? s->seen[i] : 0);
         for (int j = 0; j < s->half->blocks; j++)
             zt_vae_run_res(s, &s->half->res[i][j], s->x[i], last - i);
         if (i < last && !down(s, i))
             return 0;
+        zt_vae_add_down(s, i);
     }
     emit(s, s->x[last], latent);
     return 1;
@@ -94,5 +106,7 @@ static int encode(zt_device *d, const char *path, const float *rgb, int h, int w
 
 extern const zt_encoder_kind zt_encoder_wan;
 const zt_encoder_kind zt_encoder_wan = {
-    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "vae", "../vae" }, .encode = encode,
+    .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "Wan2.2_VAE.safetensors", "Wan2.2_VAE.pth", "vae",
+               "../vae" },
+    .encode = encode,
 };

@@ -22,7 +22,7 @@ int zt_encode_picture(zt_device *d, const char *folder, const float *rgb, int h,
                 return kinds[k]->encode(d, path, rgb, h, w, C, z);
         }
     }
-    zt_error("%s: no encoder beside the model (encoder.safetensors, Wan2.1_VAE.pth or vae): it cannot start from a picture",
+    zt_error("%s: no encoder beside the model (encoder.safetensors, Wan2.1_VAE.pth, Wan2.2_VAE.pth or vae): it cannot start from a picture",
              folder[0] ? folder : ".");
     return -ENOENT;
 }

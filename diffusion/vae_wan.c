@@ -93,7 +93,7 @@ float *zt_vae_join(zt_vae_state *s, const float *x, int C, int level)
 typedef struct plan {
     int    pasts;
     size_t past[ZT_VAE_PASTS];          // bytes
-    size_t x[ZT_VAE_STAGES], split[ZT_VAE_STAGES - 1], y, joined, kv;
+    size_t x[ZT_VAE_STAGES], split[ZT_VAE_STAGES - 1], kept[ZT_VAE_STAGES], y, joined, kv;
     int64_t area;                       // of a latent
 } plan;
 
@@ -127,20 +127,23 @@ static plan plan_of(const zt_vae *v, const zt_vae_half *half, int h, int w)
 {
     plan p = { .area = (int64_t)h * w };
     const bool down = half == &v->encoder;
-    const int last = ZT_VAE_STAGES - 1;
-    add_past(&p, v->type, down ? 3 : v->z, down ? last : 0);
+    const int last = ZT_VAE_STAGES - 1, colours = 3 * v->patch * v->patch;
+    add_past(&p, v->type, down ? colours : v->z, down ? last : 0);
     if (!down)
         add_middle(&p, v, half, 0);
     for (int i = 0; i <= last; i++) {
         const int level = down ? last - i : i;
         const size_t n = (size_t)(p.area << 2 * level);
-        int widest = ZT_MAX(half->channels[i], level == 0 ? 2 * v->z : 3);
+        int widest = ZT_MAX(half->channels[i], level == 0 ? 2 * v->z : colours);
         for (int j = 0; j < half->blocks; j++) {
             widest = ZT_MAX(widest, half->res[i][j].in);
             add_res(&p, v, &half->res[i][j], level);
         }
         p.x[i] = padded(n * (size_t)widest * sizeof(float));
-        if (i == last || !half->resample[i].time.N)
+        const bool time = i < last && half->resample[i].time.N;
+        if (half->shortcuts && (down || i < last))
+            p.kept[i] = padded(n * (size_t)half->res[i][0].in * (down && time ? 2 : 1) * sizeof(float));
+        if (!time)
             continue;
         add_past(&p, ZT_F32, half->channels[i], down ? level - 1 : level);
         p.split[i] = padded(n * 2 * (size_t)half->channels[i] * sizeof(float));
@@ -148,7 +151,8 @@ static plan plan_of(const zt_vae *v, const zt_vae_half *half, int h, int w)
     if (down)
         add_middle(&p, v, half, 0);
     add_past(&p, v->type, half->channels[last], down ? 0 : last);
-    p.y = padded(ZT_MAX(p.y, (size_t)(p.area << 6) * (size_t)ZT_MAX(half->channels[down ? 0 : last], 4) * sizeof(float)));
+    const int ends = ZT_MAX(half->channels[down ? 0 : last], ZT_MAX(colours, 4));
+    p.y = padded(ZT_MAX(p.y, (size_t)(p.area << 6) * (size_t)ends * sizeof(float)));
     p.y = ZT_MAX(p.y, padded((size_t)p.area * 2 * (size_t)v->z * sizeof(float)));
     p.joined = padded(p.joined);
     const zt_kv kv = { .type = v->type, .H = 1, .D = half->middle[0].out, .keys = (int)zt_round_up(p.area, 16) };
@@ -162,7 +166,7 @@ static size_t plan_bytes(const plan *p)
     for (int i = 0; i < p->pasts; i++)
         n += p->past[i];
     for (int i = 0; i < ZT_VAE_STAGES; i++)
-        n += p->x[i] + (i < ZT_VAE_STAGES - 1 ? p->split[i] : 0);
+        n += p->x[i] + p->kept[i] + (i < ZT_VAE_STAGES - 1 ? p->split[i] : 0);
     return n;
 }
 
@@ -183,6 +187,8 @@ int zt_vae_state_init(zt_vae_state *s, zt_vae *v, zt_vae_half *half, int h, int 
         s->past[i] = at;
     for (int i = 0; i < ZT_VAE_STAGES; at += p.x[i++])
         s->x[i] = (float *)at;
+    for (int i = 0; i < ZT_VAE_STAGES; at += p.kept[i++])
+        s->kept[i] = p.kept[i] ? (float *)at : NULL;
     for (int i = 0; i < ZT_VAE_STAGES - 1; at += p.split[i++])
         s->split[i] = (float *)at;
     s->y = (float *)at;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Wan 2.1 autoencoder, one frame at a time in both directions: what encoder and decoder share, and each of them.
+// The autoencoders of Wan 2.1 and 2.2, one frame at a time in both directions: what encoder and decoder share, and each.
 //
-// Formulas: Wan-Video/Wan2.1 wan/modules/vae.py. All convolutions over time look back only; a stream keeps their last two
-// inputs, so frame by frame gives what the whole clip gives. The decoder's first latent makes one frame, every other four;
-// the encoder turns one frame, then groups of four into latents.
+// Formulas: Wan-Video/Wan2.1 wan/modules/vae.py, Wan-Video/Wan2.2 wan/modules/vae2_2.py. All convolutions over time look
+// back only; a stream keeps their last two inputs, so frame by frame gives what the whole clip gives. The decoder's first
+// latent makes one frame, every other four; the encoder turns one frame, then groups of four into latents. That of 2.2 sees
+// squares of 2x2 pixels as one and leads the input of each stage past it.
 #pragma once
 
 #include "diffusion/load.h"
@@ -42,6 +43,7 @@ typedef struct zt_vae_half {            // encoder or decoder; N 0: not loaded
     const float     *norm;
     zt_matrix        quant;             // 1x1, to or from the latent
     int              blocks;            // per stage
+    bool             shortcuts;         // past each stage (Wan 2.2)
     int              channels[ZT_VAE_STAGES];   // after each stage's blocks
 } zt_vae_half;
 
@@ -50,6 +52,7 @@ typedef struct zt_vae {
     zt_memory    memory;
     enum zt_type type;                  // of convolutions and what they read: ZT_F32 or ZT_BF16; sums stay f32
     int          z;
+    int          patch;                 // pixels of a square on each side: 1, or 2 (Wan 2.2)
     float        mean[ZT_VAE_MAX_Z], std[ZT_VAE_MAX_Z];
     zt_vae_half  encoder, decoder;
 } zt_vae;
@@ -72,6 +75,7 @@ typedef struct zt_vae_state {
     int          pasts, at;             // at: the next one to use within a frame
     int64_t      seen[ZT_VAE_STAGES - 1];       // frames that came to the encoder's resampling in time
     float       *x[ZT_VAE_STAGES], *split[ZT_VAE_STAGES - 1];   // frames of each stage
+    float       *kept[ZT_VAE_STAGES];   // what came to a stage, for its shortcut; the encoder's pairs in time
     float       *y;
     void        *joined;
     zt_kv        kv;
@@ -87,9 +91,9 @@ void    zt_vae_state_finish(zt_vae_state *s);
 void    zt_vae_state_restart(zt_vae_state *s);          // the next frame is the first
 int64_t zt_vae_state_bytes(const zt_vae *v, const zt_vae_half *half, int h, int w);
 
-// z [z][h][w], normalised; frames [n][3][8h][8w], not clamped. Returns n: 1 for the first latent, else 4.
+// z [z][h][w], normalised; frames [n][3][8h][8w], 16h and 16w with patch 2, not clamped. Returns n: 1 for the first latent, else 4.
 int zt_vae_decode(zt_vae_state *s, const float *z, float *frames);
-// frame [3][8h][8w] in [-1, 1]; latent [z][h][w], normalised. Returns 1 when a latent was made: for the first frame and
+// frame [3][8h][8w], or 16h and 16w, in [-1, 1]; latent [z][h][w], normalised. Returns 1 when a latent was made: for the first frame and
 // every fourth after it.
 int zt_vae_encode(zt_vae_state *s, const float *frame, float *latent);
 
@@ -101,6 +105,11 @@ void zt_vae_run_middle(zt_vae_state *s, float *x, int level);
 void zt_vae_run_plain(zt_vae_state *s, const zt_conv *c, float *out, zt_tensor x, int level);
 // Three frames side by side, for s->split: [rows][3 C] f32.
 float *zt_vae_join(zt_vae_state *s, const float *x, int C, int level);
+// Shortcuts, nothing without them. Keep what comes to stage i: frame n of the stage. Then, on its output: the decoder's frame
+// `half` (0 or 1) of a stage that makes two of one, the encoder's mean over what became one pixel.
+void zt_vae_keep(zt_vae_state *s, int i, int64_t n);
+void zt_vae_add_up(zt_vae_state *s, int i, int half);
+void zt_vae_add_down(zt_vae_state *s, int i);
 
 #ifdef __cplusplus
 }

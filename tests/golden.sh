@@ -15,4 +15,4 @@ for dir in "$golden"/*/; do
     grep -q 'ok$' <<< "$out" || failed=1        # something was compared
 done
 echo "$cases cases"
-[ $cases -ge 34 ] && [ $failed = 0 ]
+[ $cases -ge 37 ] && [ $failed = 0 ]
