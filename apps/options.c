@@ -16,6 +16,7 @@
 
 #define CONFIG_BYTES (1 << 20)
 #define MAX_OPTIONS  80
+#define CONFIG_VERSION 1        // of files for --config, the key "version"
 
 static const char *const log_formats[] = { "text", "json", NULL };
 
@@ -23,7 +24,7 @@ static const char *const log_formats[] = { "text", "json", NULL };
 typedef struct parser {
     const zt_program *program;
     zt_option         option[MAX_OPTIONS];
-    bool              given[MAX_OPTIONS];
+    bool              given[MAX_OPTIONS], configured[MAX_OPTIONS];
     int               n;
     const char       *config;
     bool              help, version;
@@ -31,12 +32,12 @@ typedef struct parser {
 
 int zt_options_misuse(const zt_program *p, const char *fmt, ...)
 {
+    char line[800];
     va_list args;
     va_start(args, fmt);
-    fprintf(stderr, "%s: ", p->name);
-    vfprintf(stderr, fmt, args);
-    fprintf(stderr, ", see %s --help\n", p->name);
+    vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
+    zt_error("%s, see %s --help", line, p->name);
     return ZT_EXIT_USAGE;
 }
 
@@ -122,13 +123,15 @@ static bool parse_flag(const char *text, bool *out)
 
 static bool parse_choice(const char *text, const zt_option *o, int *out)
 {
-    for (int i = 0; o->choices[i]; i++) {
-        if (!strcmp(text, o->choices[i])) {
-            *out = i;
-            return true;
-        }
-    }
-    return false;
+    int i = 0;
+    while (o->choices[i] && strcmp(text, o->choices[i]))
+        i++;
+    if (!o->choices[i])
+        return false;
+    *out = i;
+    if (o->choices == log_formats)
+        zt_log_json(i);                 // what is wrong with other options is said so
+    return true;
 }
 
 static bool set(const zt_option *o, const char *text)
@@ -286,33 +289,60 @@ static int parse_environment(parser *p)
     return -1;
 }
 
-static int bad_config(const parser *p, int code, const char *path, const char *what, const char *detail)
+static int bad_config(const parser *p, int code, const char *what, const char *detail)
 {
-    fprintf(stderr, "%s: %s: %s%s\n", p->program->name, path, what, detail);
+    zt_error("%s: %s%.60s", p->config, what, detail);
     return code;
+}
+
+static int config_version(const parser *p, const cJSON *item)
+{
+    const double v = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    if (v > CONFIG_VERSION) {
+        zt_error("%s: version %g is newer than this program, which reads up to %d", p->config, v, CONFIG_VERSION);
+        return ZT_EXIT_DATA;
+    }
+    return v == CONFIG_VERSION ? -1 : bad_config(p, ZT_EXIT_DATA, "version: not a whole number from 1", "");
+}
+
+// What a value has as text: NULL when its type is not the option's.
+static const char *config_text(const cJSON *item, const zt_option *o, char number[32])
+{
+    if (cJSON_IsString(item))
+        return item->valuestring;
+    if (cJSON_IsBool(item) && o->kind == ZT_OPTION_FLAG)
+        return cJSON_IsTrue(item) ? "1" : "0";
+    if (!cJSON_IsNumber(item) || o->kind == ZT_OPTION_STRING)
+        return NULL;
+    snprintf(number, 32, "%.17g", item->valuedouble);
+    return number;
 }
 
 // One key of the file. Strings are kept: options point into them.
 static int config_value(parser *p, const cJSON *item)
 {
     char number[32], right[200];
-    const char *text = number;
+    static const char *const not_here[] = { "config", "check-config", "help" };
+    if (!strcmp(item->string, "version"))
+        return config_version(p, item);
     const int i = find_name(p, item->string, strlen(item->string));
-    if (i < 0 || !strcmp(item->string, "config") || !strcmp(item->string, "help") || !strcmp(item->string, "version"))
-        return bad_config(p, ZT_EXIT_DATA, p->config, "unknown key ", item->string);
-    if (cJSON_IsString(item))
-        text = item->valuestring;
-    else if (cJSON_IsBool(item) && p->option[i].kind == ZT_OPTION_FLAG)
-        text = cJSON_IsTrue(item) ? "1" : "0";
-    else if (cJSON_IsNumber(item) && p->option[i].kind != ZT_OPTION_STRING)
-        snprintf(number, sizeof(number), "%.17g", item->valuedouble);
-    else
-        return bad_config(p, ZT_EXIT_DATA, p->config, "wrong type: ", item->string);
+    bool unknown = i < 0;
+    for (size_t k = 0; k < ZT_LEN(not_here); k++)
+        unknown = unknown || !strcmp(item->string, not_here[k]);
+    if (unknown)
+        return bad_config(p, ZT_EXIT_DATA, "unknown key ", item->string);
+    if (p->configured[i])
+        return bad_config(p, ZT_EXIT_DATA, "given twice: ", item->string);
+    p->configured[i] = true;
+    const char *text = config_text(item, &p->option[i], number);
+    if (!text)
+        return bad_config(p, ZT_EXIT_DATA, "wrong type: ", item->string);
+    zt_option o = p->option[i];
+    zt_range unused[2];                 // room for any kind: what the command line has said is judged too
     if (p->given[i])
-        return -1;
-    if (!set(&p->option[i], text)) {
-        fprintf(stderr, "%s: %s: %s: \"%.60s\" is not %s\n", p->program->name, p->config, item->string, text,
-                expected(&p->option[i], right, sizeof(right)));
+        o.to = unused;
+    if (!set(&o, text)) {
+        zt_error("%s: %s: \"%.60s\" is not %s", p->config, item->string, text, expected(&o, right, sizeof(right)));
         return ZT_EXIT_DATA;
     }
     return -1;
@@ -324,32 +354,40 @@ static int parse_config(parser *p, zt_common *common)
         return -1;
     FILE *f = fopen(p->config, "rb");
     if (!f)
-        return bad_config(p, ZT_EXIT_NO_INPUT, p->config, strerror(errno), "");
+        return bad_config(p, ZT_EXIT_NO_INPUT, strerror(errno), "");
     int code = ZT_EXIT_DATA;
     cJSON *root = NULL;
-    char *text = malloc(CONFIG_BYTES + 1);
+    char *text = malloc(CONFIG_BYTES + 2);
     const size_t bytes = text ? fread(text, 1, CONFIG_BYTES + 1, f) : 0;
     if (!text || ferror(f)) {
-        code = bad_config(p, ZT_EXIT_NO_INPUT, p->config, "cannot be read", "");
+        code = bad_config(p, ZT_EXIT_NO_INPUT, "cannot be read", "");
         goto out;
     }
     if (bytes > CONFIG_BYTES) {
-        bad_config(p, code, p->config, "longer than 1 MiB", "");
+        bad_config(p, code, "longer than 1 MiB", "");
         goto out;
     }
     text[bytes] = 0;
     const char *end = text;
     root = cJSON_ParseWithOpts(text, &end, 1);
-    if (!cJSON_IsObject(root) || strlen(text) != bytes) {
-        bad_config(p, code, p->config, "not a JSON object", "");
+    if (!root || strlen(text) != bytes) {
+        int line = 1;
+        for (const char *c = text; c < end; c++)
+            line += *c == '\n';
+        zt_error("%s: line %d: not JSON", p->config, line);
+        goto out;
+    }
+    if (!cJSON_IsObject(root)) {
+        bad_config(p, code, "not a JSON object", "");
         goto out;
     }
     code = -1;
     for (const cJSON *item = root->child; item && code < 0; item = item->next)
         code = config_value(p, item);
     common->config = root;
+    common->config_path = p->config;
 out:
-    if (code >= 0 && root != common->config)
+    if (!common->config)
         cJSON_Delete(root);
     free(text);
     fclose(f);
@@ -441,4 +479,10 @@ int zt_options_parse(const zt_program *program, int argc, char **argv, zt_common
     else if (common->verbose)
         zt_log_level(ZT_LOG_DEBUG);
     return -1;
+}
+
+void zt_options_forget(zt_common *common)
+{
+    cJSON_Delete(common->config);
+    common->config = NULL;
 }

@@ -51,6 +51,7 @@ typedef struct zt_common {
     bool    quiet, verbose;
     int     log_format;             // 0: text, 1: json
     void   *config;                 // what strings from --config point into, as long as the process lives
+    const char *config_path;        // its file, or NULL
 } zt_common;
 
 // Flags before environment before --config before defaults. Sets the log's level and format.
@@ -59,7 +60,11 @@ typedef struct zt_common {
 // argument[program->arguments + 1]: those that are no options, NULL after the last.
 int zt_options_parse(const zt_program *p, int argc, char **argv, zt_common *common, const char **argument);
 
-// One line on stderr: "NAME: …, see NAME --help". Returns 64.
+// What the file of --config is not known to say is refused (65), and what a newer program's file says ("version").
+// Ends what zt_options_parse() has kept: the strings of --config are gone. For reading the options once more.
+void zt_options_forget(zt_common *common);
+
+// One line on stderr: "…, see NAME --help". Returns 64.
 int zt_options_misuse(const zt_program *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus

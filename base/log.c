@@ -16,7 +16,7 @@ static const char *const level_name[] = { "error", "warn", "info", "debug" };
 static struct {
     zt_log_fn *fn;
     void      *cookie;
-    int        json;
+    atomic_int json;
     atomic_int level;           // 0: not decided yet; else a level + 1
 } sink;
 

@@ -36,7 +36,6 @@ typedef struct entry {
 struct zt_clips {
     zt_setup   *setup;
     const char *folder;
-    int64_t     quota;          // bytes
     int         fd;             // the store's lock
     pthread_t   thread;
     bool        started;
@@ -44,6 +43,7 @@ struct zt_clips {
 
     pthread_mutex_t lock;       // over what follows
     pthread_cond_t  more;
+    int64_t     quota;          // bytes
     entry      *entry[ZT_CLIPS];
     int         n;
     unsigned    number;         // the next
@@ -255,6 +255,15 @@ bool zt_clips_find(zt_clips *q, const char *id, zt_clip_status *out)
     return there;
 }
 
+void zt_clips_count(zt_clips *q, int count[ZT_CLIP_STATES])
+{
+    memset(count, 0, ZT_CLIP_STATES * sizeof(*count));
+    pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < q->n; i++)
+        count[q->entry[i]->is.state] += !q->entry[i]->gone;
+    pthread_mutex_unlock(&q->lock);
+}
+
 bool zt_clips_at(zt_clips *q, int i, zt_clip_status *out)
 {
     pthread_mutex_lock(&q->lock);
@@ -283,6 +292,13 @@ bool zt_clips_delete(zt_clips *q, const char *id)
     }
     pthread_mutex_unlock(&q->lock);
     return there;
+}
+
+void zt_clips_quota(zt_clips *q, int64_t bytes)
+{
+    pthread_mutex_lock(&q->lock);
+    q->quota = bytes;
+    pthread_mutex_unlock(&q->lock);
 }
 
 void zt_clips_paths(const zt_clips *q, const zt_clip_status *of, char file[ZT_FOLDER_PATH], char mark[ZT_FOLDER_PATH])

@@ -32,6 +32,8 @@ typedef struct zt_clip_status {
 int  zt_clips_open(zt_clips **out, zt_setup *setup, const char *folder, int64_t quota);
 void zt_clips_close(zt_clips **q);      // within a frame; what is there stays. Takes NULL inside
 
+void zt_clips_quota(zt_clips *q, int64_t bytes);        // anew; from any thread
+
 // NULL, or why the clip is not one for a server. Settled or not.
 const char *zt_clips_refuse(const zt_clip *c);
 
@@ -39,6 +41,7 @@ const char *zt_clips_refuse(const zt_clip *c);
 // is in use), -EDQUOT (the quota, or ZT_CLIPS), -ENOMEM, or -errno of the disk (logged).
 int  zt_clips_add(zt_clips *q, zt_clip *c, const char *line);
 bool zt_clips_find(zt_clips *q, const char *id, zt_clip_status *out);
+void zt_clips_count(zt_clips *q, int count[ZT_CLIP_STATES]);
 bool zt_clips_at(zt_clips *q, int i, zt_clip_status *out);     // in the order of their arrival
 // It is gone at once, its files when rendering has let go of them. False: there is none.
 bool zt_clips_delete(zt_clips *q, const char *id);

@@ -16,6 +16,7 @@
 
 #define BURST      30           // requests that change something, per address, loopback exempt
 #define PER_MINUTE 120
+#define STOPPED_S  5            // until another server may be asked
 
 static const char policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
@@ -126,8 +127,12 @@ void zt_web_id(char id[ZT_ID_BYTES])
 
 static void get_health(const zt_request *r)
 {
-    const bool ready = !strcmp(r->id, "healthz") || zt_serve_ready(r->http->serve);
-    const char *text = !strcmp(r->id, "healthz") ? "ok\n" : ready ? "ready\n" : "not ready\n";
+    zt_serve *s = r->http->serve;
+    const bool health = !strcmp(r->id, "healthz"), stopping = zt_serve_stopping(s);
+    const bool ready = health || (!stopping && zt_serve_ready(s));
+    const char *text = health ? "ok\n" : ready ? "ready\n" : stopping ? "stopping\n" : "not ready\n";
+    if (!health)
+        zt_serve_asked(s, stopping);
     zt_web_answer(r->msg, ready ? 200 : 503, "text/plain; charset=utf-8", text, strlen(text));
 }
 
@@ -274,6 +279,16 @@ static bool check_token(zt_http *h, SoupServerMessage *msg, enum zt_may needed, 
     return false;
 }
 
+// What a server that stops does not begin. False: it has been answered.
+static bool check_life(const zt_http *h, SoupServerMessage *msg, const struct route *r, const char *method)
+{
+    const bool speaks = r->fn == get_health || r->fn == get_metrics || r->fn == zt_web_get_page;
+    if (speaks || !(h->ended || (zt_serve_stopping(h->serve) && !strcmp(method, "POST"))))
+        return true;
+    zt_web_busy(msg, 503, STOPPED_S, "the server is stopping");
+    return false;
+}
+
 // Everything that can be said before the body is there. NULL: it has been answered.
 static const struct route *admit(zt_http *h, SoupServerMessage *msg, char *path, char *part[3], enum zt_may *may)
 {
@@ -303,7 +318,8 @@ static const struct route *admit(zt_http *h, SoupServerMessage *msg, char *path,
         zt_web_error(msg, 405, "only %s here", allow);
         return NULL;
     }
-    return check_rate(h, msg, method) && check_token(h, msg, r->may, may) && check_body(msg) ? r : NULL;
+    return check_rate(h, msg, method) && check_token(h, msg, r->may, may) && check_life(h, msg, r, method) && check_body(msg)
+               ? r : NULL;
 }
 
 static void common_headers(SoupServerMessage *msg)
@@ -337,7 +353,8 @@ static void on_request(SoupServer *server, SoupServerMessage *msg, const char *p
     const int n = split(copy, part);
     const struct route *r = find_route(part, n, method, allow);
     zt_request request = { h, msg, method, n > 1 ? part[1] : part[0], part[2] };
-    if (soup_server_message_get_status(msg) == 0 && r && check_token(h, msg, r->may, &request.may))
+    if (soup_server_message_get_status(msg) == 0 && r && check_token(h, msg, r->may, &request.may) &&
+        check_life(h, msg, r, method))
         r->fn(&request);
     g_free(copy);
 }
@@ -353,8 +370,25 @@ static gpointer run(gpointer cookie)
     return NULL;
 }
 
+// GLib's lines, and those of libraries that are made with it, in our format.
+static GLogWriterOutput write_log(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer cookie)
+{
+    const char *domain = "", *text = "";
+    (void)cookie;
+    for (gsize i = 0; i < n; i++) {
+        if (fields[i].length < 0 && !strcmp(fields[i].key, "MESSAGE"))
+            text = fields[i].value;
+        else if (fields[i].length < 0 && !strcmp(fields[i].key, "GLIB_DOMAIN"))
+            domain = fields[i].value;
+    }
+    zt_log(level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL) ? ZT_LOG_ERROR
+           : level & G_LOG_LEVEL_WARNING ? ZT_LOG_WARN : ZT_LOG_DEBUG, "%s%s%s", domain, *domain ? ": " : "", text);
+    return G_LOG_WRITER_HANDLED;
+}
+
 int zt_http_create(zt_http **out, zt_serve *s)
 {
+    g_log_set_writer_func(write_log, NULL, NULL);       // once in a process
     zt_http *h = zt_alloc(sizeof(*h));
     if (!h)
         return -ENOMEM;
@@ -391,33 +425,6 @@ int zt_http_listen(zt_http *h, const char *host, int port)
     return 0;
 }
 
-// On the control thread.
-static gboolean stop(gpointer cookie)
-{
-    zt_http *h = cookie;
-    h->stopping = true;
-    g_socket_service_stop(h->service);
-    g_socket_listener_close(G_SOCKET_LISTENER(h->service));
-    zt_web_pictures_stop(h);
-    g_hash_table_remove_all(h->viewer);
-    soup_server_disconnect(h->server);
-    zt_whip_close(&h->whip);            // the last: it takes its time
-    g_main_loop_quit(h->loop);
-    return G_SOURCE_REMOVE;
-}
-
-void zt_http_stop(zt_http *h)
-{
-    if (!h->thread)
-        return;
-    GSource *source = g_idle_source_new();          // inside the loop: it may not have been entered yet
-    g_source_set_callback(source, stop, h, NULL);
-    g_source_attach(source, h->context);
-    g_source_unref(source);
-    g_thread_join(h->thread);
-    h->thread = NULL;
-}
-
 void zt_http_destroy(zt_http **http)
 {
     zt_http *h = *http;
@@ -430,6 +437,7 @@ void zt_http_destroy(zt_http **http)
         ;
     g_main_context_pop_thread_default(h->context);
     g_clear_object(&h->certificate);
+    g_free(h->origins);
     g_hash_table_destroy(h->viewer);
     g_hash_table_destroy(h->steerer);
     g_hash_table_destroy(h->connections);

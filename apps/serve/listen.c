@@ -102,15 +102,8 @@ static int listen_error(const GError *e)
 
 static int load_certificate(zt_http *h)
 {
-    GError *error = NULL;
-    if (!h->serve->tls_cert)
-        return 0;
-    h->certificate = g_tls_certificate_new_from_files(h->serve->tls_cert, h->serve->tls_key, &error);
-    if (h->certificate && g_tls_backend_supports_tls(g_tls_backend_get_default()))
-        return 0;
-    zt_error("http: TLS: %s", error ? error->message : "no backend (Debian: glib-networking)");
-    g_clear_error(&error);
-    return h->certificate ? -ENOSYS : -EINVAL;
+    const zt_serve *s = h->serve;
+    return s->tls_cert ? zt_web_certificate(&h->certificate, s->tls_cert, s->tls_key) : 0;
 }
 
 int zt_web_listen(zt_http *h, const char *host, int port)

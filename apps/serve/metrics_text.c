@@ -89,6 +89,15 @@ static void engine(FILE *f, const zt_metrics *m)
                 (double)m->busy[i] / (double)ZT_S);
 }
 
+static void clips(FILE *f, const zt_metrics_text *t)
+{
+    if (!t->takes_clips)
+        return;
+    head(f, "zoetrope_clips", "gauge", "Clips that were asked for over HTTP, by what has become of them.");
+    for (int i = 0; i < ZT_CLIP_STATES; i++)
+        fprintf(f, "zoetrope_clips{state=\"%s\"} %d\n", zt_clip_state_name[i], t->clips[i]);
+}
+
 static int open_files(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -155,6 +164,7 @@ char *zt_metrics_print(const zt_metrics_text *t, size_t *bytes)
                 (unsigned long long)m->changes[i]);
     predictions(f, m);
     engine(f, m);
+    clips(f, t);
     process(f);
     const int failed = ferror(f);
     if (fclose(f) || failed) {

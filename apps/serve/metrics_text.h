@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "apps/serve/clips.h"
 #include "engine/metrics.h"
 
 #ifdef __cplusplus
@@ -14,6 +15,8 @@ typedef struct zt_metrics_text {
     zt_metrics  metrics;        // "encode" included
     int         viewers;
     uint64_t    rejected;       // sessions: all were in use
+    bool        takes_clips;
+    int         clips[ZT_CLIP_STATES];
     const char *backend;        // "cpu avx512"
 } zt_metrics_text;
 

@@ -37,7 +37,7 @@ typedef struct zt_serve {
     int64_t     fps, budget_ms, bitrate, max_sessions, max_viewers, loss_percent;
     uint64_t    seed;
     zt_range    size, steps;
-    bool        test_pattern, marks, no_admission;
+    bool        test_pattern, marks, no_admission, check_config;
     const char *log_folder, *trace, *batch_dir;
     int64_t     batch_quota;
     zt_access   access;
@@ -45,6 +45,8 @@ typedef struct zt_serve {
 
     zt_studio   studio;
     zt_clips   *clips;          // or NULL: none are taken
+    int         stopping, told; // atomic: it ends; /readyz has said so
+    int64_t     asked;          // atomic: when /readyz was answered last, monotonic ns
     pthread_mutex_t lock;       // over what follows
     zt_entry    entry[ZT_SHOWS];        // the first is `live`
     zt_show    *dying[ZT_SHOWS];        // references: the main thread closes them
@@ -65,6 +67,13 @@ void     zt_serve_touch(zt_serve *s, const zt_show *show);
 zt_show *zt_serve_at(zt_serve *s, int i, int64_t *idle);
 int      zt_serve_viewers(zt_serve *s);
 bool     zt_serve_ready(zt_serve *s);
+// Whoever chooses among servers asks /readyz; one that stops waits a moment for it to be told.
+void     zt_serve_asked(zt_serve *s, bool told);
+bool     zt_serve_stopping(const zt_serve *s);
+// No more sessions, viewers and clips begin. Returns when /readyz has said so once, if anybody has asked it in the last
+// half minute, and after 1.5 s at the latest. The main thread.
+void     zt_serve_stop(zt_serve *s);
+void     zt_serve_limits(zt_serve *s, const zt_serve *fresh);   // takes those that HTTP does not look at
 char    *zt_serve_metrics(zt_serve *s, size_t *bytes);      // malloc
 
 // The main thread, every few ms: begins and ends sessions. 0, or the exit code that ends the program.

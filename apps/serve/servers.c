@@ -24,6 +24,22 @@ struct _GMainContext *zt_servers_http_context(zt_http *h)
     return zt_http_context(h);
 }
 
+int zt_servers_check_tls(const char *cert, const char *key)
+{
+    return zt_http_check_tls(cert, key);
+}
+
+int zt_servers_http_reload(zt_http *h, const zt_serve *fresh)
+{
+    return zt_http_reload(h, fresh);
+}
+
+void zt_servers_http_hang_up(zt_http *h)
+{
+    if (h)
+        zt_http_hang_up(h);
+}
+
 void zt_servers_http_stop(zt_http *h)
 {
     if (h)
@@ -69,6 +85,24 @@ struct _GMainContext *zt_servers_http_context(zt_http *h)
 {
     (void)h;
     return NULL;
+}
+
+int zt_servers_check_tls(const char *cert, const char *key)
+{
+    (void)cert, (void)key;
+    zt_error("http: built without libsoup 3 (Debian: libsoup-3.0-dev): no TLS");
+    return -ENOSYS;
+}
+
+int zt_servers_http_reload(zt_http *h, const zt_serve *fresh)
+{
+    (void)h, (void)fresh;
+    return -ENOSYS;
+}
+
+void zt_servers_http_hang_up(zt_http *h)
+{
+    (void)h;
 }
 
 void zt_servers_http_stop(zt_http *h)

@@ -12,6 +12,8 @@
 #include "base/log.h"
 
 #define LINGER (30 * ZT_S)          // `live` lives on after its last viewer
+#define ASKED  (30 * ZT_S)          // /readyz is asked by something that chooses among servers
+#define DRAIN  (1500 * ZT_MS)       // and is told so long, at most, that this one stops
 #define STALE  (5 * ZT_S)           // a session without a packet for so long is not ready
 
 static zt_entry *find(zt_serve *s, const char *id)
@@ -45,16 +47,22 @@ static void touch(zt_entry *e, int64_t now)
     zt_show_lease(e->show, now + (e->ttl ? e->ttl : LINGER));
 }
 
+// Users' words are in the log for those only who ask for it (-v).
 static void report_prompt(zt_serve *s, const zt_show *show)
 {
-    const char *prompt = zt_show_get_params(show)->prompt;
-    char ignored[512];
+    const char *id = zt_show_get_params(show)->id, *prompt = zt_show_get_params(show)->prompt;
+    char ignored[512] = "";
     const int known = prompt ? zt_model_words(s->setup.model, prompt, ignored, sizeof(ignored)) : 1;
-    if (prompt && *ignored)
-        zt_warn("ignored: %s", ignored);
+    int words = 0;
+    for (const char *at = ignored; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        words++;
+    if (words)
+        zt_info("session %s: %d word%s of its prompt mean%s nothing to the model", id, words, words > 1 ? "s" : "",
+                words > 1 ? "" : "s");
+    zt_debug("session %s: ignored: %s", id, ignored);
     if (!known)
-        zt_warn("no word of the prompt is known to %s: it shows \"%s\"", zt_model_get_info(s->setup.model)->name,
-                zt_model_get_info(s->setup.model)->default_prompt);
+        zt_warn("session %s: no word of its prompt is known to %s: it shows \"%s\"", id,
+                zt_model_get_info(s->setup.model)->name, zt_model_get_info(s->setup.model)->default_prompt);
 }
 
 // Not under the lock: admission waits until the engine has a moment. A show that was taken out meanwhile is ended by
@@ -240,6 +248,42 @@ bool zt_serve_ready(zt_serve *s)
     return ready;
 }
 
+void zt_serve_asked(zt_serve *s, bool told)
+{
+    __atomic_store_n(&s->asked, zt_now(), __ATOMIC_RELAXED);
+    if (told)
+        __atomic_store_n(&s->told, 1, __ATOMIC_RELAXED);
+}
+
+bool zt_serve_stopping(const zt_serve *s)
+{
+    return __atomic_load_n(&s->stopping, __ATOMIC_RELAXED);
+}
+
+void zt_serve_stop(zt_serve *s)
+{
+    const int64_t now = zt_now(), asked = __atomic_load_n(&s->asked, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->stopping, 1, __ATOMIC_RELAXED);
+    const bool waits = asked && now - asked < ASKED;
+    while (waits && zt_now() - now < DRAIN && !__atomic_load_n(&s->told, __ATOMIC_RELAXED))
+        zt_sleep_until(zt_now() + 10 * ZT_MS);
+    if (waits)
+        zt_sleep_until(zt_now() + 50 * ZT_MS);      // the answer is on its way
+}
+
+void zt_serve_limits(zt_serve *s, const zt_serve *fresh)
+{
+    pthread_mutex_lock(&s->lock);
+    s->max_sessions = fresh->max_sessions;
+    pthread_mutex_unlock(&s->lock);
+    if (s->clips)
+        zt_clips_quota(s->clips, fresh->batch_quota);
+    s->batch_quota = fresh->batch_quota;
+    const char *token = zt_access_view_token(&fresh->access);
+    if (s->studio.rtsp && token)
+        zt_rtsp_server_password(s->studio.rtsp, "zoetrope", token);
+}
+
 // The engine counts its sessions, gone ones too; patterns and encoders are counted here.
 char *zt_serve_metrics(zt_serve *s, size_t *bytes)
 {
@@ -262,6 +306,9 @@ char *zt_serve_metrics(zt_serve *s, size_t *bytes)
         }
     }
     t.rejected = s->rejected;
+    t.takes_clips = s->clips != NULL;
+    if (s->clips)
+        zt_clips_count(s->clips, t.clips);
     pthread_mutex_unlock(&s->lock);
     return zt_metrics_print(&t, bytes);
 }
@@ -346,10 +393,19 @@ int zt_serve_open_live(zt_serve *s)
 
 void zt_serve_close(zt_serve *s)
 {
+    pthread_mutex_lock(&s->lock);
+    zt_clips *clips = s->clips;
+    s->clips = NULL;
+    pthread_mutex_unlock(&s->lock);
+    zt_clips_close(&clips);
     zt_serve_look_after(s);         // the dying
     for (int i = 0; i < ZT_SHOWS; i++) {
-        if (s->entry[i].show)
-            zt_show_close(s->entry[i].show);
-        zt_show_unref(&s->entry[i].show);
+        pthread_mutex_lock(&s->lock);           // /metrics and /readyz are still asked
+        zt_show *show = s->entry[i].show;
+        s->entry[i] = (zt_entry){ 0 };
+        pthread_mutex_unlock(&s->lock);
+        if (show)
+            zt_show_close(show);
+        zt_show_unref(&show);
     }
 }

@@ -24,7 +24,9 @@ struct zt_http {
     GSocketService *service;            // NULL: does not listen
     GTlsCertificate *certificate;       // or NULL
     int             port;
-    bool            stopping;
+    bool            stopping;           // no more connections
+    bool            ended;              // the shows are closed, or will be: only health is answered
+    char           *origins;            // of a reload; or NULL
     GHashTable     *viewer;             // id -> zt_web_viewer, owned
     GHashTable     *steerer;            // session id -> id of the viewer that steered last, or "http"
     GHashTable     *connections;        // address -> how many are open
@@ -88,7 +90,8 @@ void zt_web_pictures_stop(zt_http *h);
 // "prompt" and "controls" of a message, all or nothing. NULL, or what is wrong with it.
 const char *zt_web_apply(zt_http *h, zt_show *show, const cJSON *root, char *ignored, size_t bytes);
 
-// Sockets.
+// Sockets. The certificate is the caller's: 0, -ENOSYS (no backend) or -EINVAL (logged).
+int  zt_web_certificate(GTlsCertificate **out, const char *cert, const char *key);
 int  zt_web_listen(zt_http *h, const char *host, int port);
 void zt_web_hold(SoupServerMessage *msg);       // the answer may take as long as it likes
 
