@@ -20,6 +20,7 @@ port=
 
 # start ADDRESS OPTIONS…
 start() {
+    : > "$work/log"             # the one before says where that one served
     "$serve" -m "$model" --rtsp "$1:0" --listen "$1:0" --token-file "$work/tokens" --test-pattern "${@:2}" 2> "$work/log" &
     server=$!
     for _ in $(seq 1200); do grep -q serving "$work/log" && break; kill -0 $server 2> /dev/null || break; sleep 0.05; done

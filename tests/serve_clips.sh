@@ -14,6 +14,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 ZOETROPE_MODEL
 trap 'kill -9 $server $watcher 2> /dev/null; rm -rf "$work"' EXIT
 
 start() {           # OPTIONS…
+    : > log
     "$serve" --rtsp off --listen 127.0.0.1:0 "$@" 2> log & server=$!
     for _ in $(seq 1200); do grep -q serving log && break; kill -0 $server 2> /dev/null || break; sleep 0.05; done
     at=$(sed -n 's|.*serving \(http://[^ ]*\)/.*|\1|p' log)
