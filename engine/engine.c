@@ -14,11 +14,22 @@
 
 #define LONGEST_SLEEP (100 * ZT_MS)     // zt_session_stop() cannot wake the thread: a signal handler may call it
 
+static void beat(zt_engine *e, int64_t at)
+{
+    __atomic_store_n(&e->beat, at, __ATOMIC_RELAXED);
+}
+
+int64_t zt_engine_beat(const zt_engine *e)
+{
+    return __atomic_load_n(&e->beat, __ATOMIC_RELAXED);
+}
+
 static void sleep_until(zt_engine *e, int64_t wake)
 {
     if (e->sessions)
         wake = ZT_MIN(wake, zt_now() + LONGEST_SLEEP);
     if (wake == INT64_MAX) {
+        beat(e, INT64_MAX);
         pthread_cond_wait(&e->work, &e->lock);
         return;
     }
@@ -166,6 +177,7 @@ static void *run(void *cookie)
 
     pthread_mutex_lock(&e->lock);
     while (!e->quit) {
+        beat(e, zt_now());
         while (e->arriving) {
             zt_session *s = e->arriving;
             e->arriving = s->next;
@@ -206,6 +218,7 @@ int zt_engine_create(zt_engine **out, zt_device *d, zt_model *m)
     e->model[0] = m;
     e->models = 1;
     e->sched.threads = d->threads;
+    e->beat = zt_now();
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -95,6 +95,9 @@ int  zt_engine_admit(zt_engine *e, const zt_session_params *p, zt_refused *out);
 char *zt_engine_trace(zt_engine *e, size_t *bytes);
 // Times that five slots or more were missed within a second: a trace taken then shows why. From any thread.
 uint64_t zt_engine_alarms(zt_engine *e);
+// When its thread last went round, monotonic ns; INT64_MAX while it sleeps because there is no session. With sessions it
+// goes round ten times a second at least, and between passes. From any thread.
+int64_t zt_engine_beat(const zt_engine *e);
 // Counters of all sessions, past ones too. From any thread.
 void zt_engine_metrics(zt_engine *e, zt_metrics *out);
 

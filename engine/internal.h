@@ -83,6 +83,7 @@ struct zt_session {
 struct zt_engine {
     zt_device      *device;
     pthread_t       thread;
+    int64_t         beat;           // atomic
 
     pthread_mutex_t lock;
     pthread_cond_t  work, change;   // for the engine's thread; for everyone else

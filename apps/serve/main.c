@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "apps/exits.h"
+#include "apps/serve/notify.h"
 #include "apps/serve/serve.h"
 #include "apps/serve/servers.h"
 #include "apps/serve/settings.h"
@@ -67,6 +68,8 @@ static void say_where(const zt_serve *s, const zt_http *http, const zt_address *
     if (!s->common.quiet && !getenv("ZOETROPE_LOG") && !s->common.verbose)
         zt_log_level(ZT_LOG_INFO);
     zt_info("serving %s", text);
+    if (zt_notify("READY=1") < 0)
+        zt_warn("the service manager at $NOTIFY_SOCKET cannot be told");
 }
 
 // Chrome's format: chrome://tracing, Perfetto.
@@ -107,6 +110,7 @@ static void stop(zt_serve *s, int number)
 {
     pthread_t thread;
     zt_info("%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    zt_notify("STOPPING=1");
     if (pthread_create(&thread, NULL, leave, NULL) == 0)
         pthread_detach(thread);
     zt_serve_stop(s);
@@ -126,6 +130,7 @@ static int look_after(zt_serve *s, const sigset_t *signals)
             stop(s, number);
             return ZT_EXIT_OK;
         }
+        zt_notify_alive(zt_now(), zt_engine_beat(s->setup.engine));
         const uint64_t now = s->trace ? zt_engine_alarms(s->setup.engine) : 0;
         const bool burst = now > alarms && zt_now() - told > 10 * ZT_S;     // a trace covers so much
         if (s->trace && (burst || number == SIGUSR1)) {
