@@ -25,6 +25,12 @@ struct item {
     zt_quantised from;
 };
 
+// What is wanted.
+struct task {
+    enum zt_convert_to to;
+    bool               overwrite, quiet;
+};
+
 // The output, planned before anything is read; tensors are made one row at a time while they are written.
 struct list {
     zt_weight   *w;
@@ -281,14 +287,10 @@ static int fill(void *cookie, int i, FILE *f)
     return !err && i == l->n - 1 ? zt_weights_check(l->source) : err;
 }
 
-// By way of OUT.part: the folder may be the one that is read.
-static int copy_config(const char *from, const char *folder)
+// By way of TO.part: the folder may be the one that is read.
+static int copy_file(const char *from, const char *to)
 {
-    char to[4096], part[4096 + 8];
-    if (snprintf(to, sizeof(to), "%s/config.json", folder) >= (int)sizeof(to)) {
-        zt_error("%s: %s", folder, strerror(ENAMETOOLONG));
-        return -ENAMETOOLONG;
-    }
+    char part[4096 + 8];
     snprintf(part, sizeof(part), "%s.part", to);
     FILE *const in = fopen(from, "rbe"), *const out = fopen(part, "wbe");
     int err = in && out ? 0 : errno;
@@ -314,9 +316,12 @@ static int write_config(const char *from, const zt_config *c, const char *file, 
     void *text;
     size_t n;
     char to[4096], part[4096 + 8];
+    if (snprintf(to, sizeof(to), "%s/config.json", folder) >= (int)sizeof(to)) {
+        zt_error("%s: %s", folder, strerror(ENAMETOOLONG));
+        return -ENAMETOOLONG;
+    }
     if (!c->weights[0] || strcmp(c->weights, file) == 0)
-        return copy_config(from, folder);
-    snprintf(to, sizeof(to), "%s/config.json", folder);
+        return copy_file(from, to);
     snprintf(part, sizeof(part), "%s.part", to);
     int err = zt_file_read(&text, &n, from, ZT_CONFIG_MAX);
     if (err)
@@ -372,28 +377,69 @@ static void finish(struct list *l)
     free(l->values);
 }
 
-int zt_convert(const char *in, const char *out, enum zt_convert_to to, bool overwrite, bool quiet)
+// One transformer: `weights` and `config` are its files, `out` the folder that it gets.
+static int convert_one(const char *weights, const char *config, const zt_config *c, const char *out, const struct task *t)
 {
-    char config[4096], file[4096];
-    zt_config c = { 0 };
     zt_weights *w = NULL;
-    int err = zt_model_find_files(in, &c, config, file, sizeof(config));
-    if (!err)
-        err = zt_weights_open(&w, file);
-    if (err < 0) {
-        zt_config_finish(&c);
+    int err = zt_weights_open(&w, weights);
+    if (err < 0)
         return zt_exit_input(err);
-    }
     const int room = 3 * zt_weights_count(w) + 1;
     struct list l = { .w = calloc((size_t)room, sizeof(*l.w)), .name = calloc((size_t)room, sizeof(*l.name)),
                       .item = calloc((size_t)room, sizeof(*l.item)), .room = room, .source = w,
-                      .show = !quiet && isatty(STDERR_FILENO) };
-    err = l.w && l.name && l.item ? plan(&l, to) : -ENOMEM;
+                      .show = !t->quiet && isatty(STDERR_FILENO) };
+    err = l.w && l.name && l.item ? plan(&l, t->to) : -ENOMEM;
     if (err == -ENOMEM)
-        zt_error("%s: not enough memory", in);
-    const int code = err ? zt_exit_input(err) : write_model(&l, config, &c, out, overwrite);
+        zt_error("%s: not enough memory", weights);
+    const int code = err ? zt_exit_input(err) : write_model(&l, config, c, out, t->overwrite);
     finish(&l);
     zt_weights_close(&w);
+    return code;
+}
+
+// What a pair has in common: where the noise is high.
+static int copy_index(const char *in, const char *out)
+{
+    char from[4096], to[4096];
+    if (snprintf(from, sizeof(from), "%s/model_index.json", in) >= (int)sizeof(from) || access(from, F_OK) < 0)
+        return ZT_EXIT_OK;
+    if (snprintf(to, sizeof(to), "%s/model_index.json", out) >= (int)sizeof(to))
+        return ZT_EXIT_NO_OUTPUT;
+    return zt_exit_output(copy_file(from, to));
+}
+
+// Two transformers, in folders of the names that their publisher uses.
+static int convert_pair(const char *in, const zt_model_files *f, const zt_config *c, const char *out, const struct task *t)
+{
+    static const zt_config none;
+    char low[4096], high[4096], config[4096];
+    const int folder = (int)(strrchr(f->high, '/') - f->high);
+    if (snprintf(low, sizeof(low), "%s/low_noise_model", out) >= (int)sizeof(low)
+        || snprintf(high, sizeof(high), "%s/high_noise_model", out) >= (int)sizeof(high)
+        || snprintf(config, sizeof(config), "%.*s/config.json", folder, f->high) >= (int)sizeof(config)) {
+        zt_error("%s: %s", out, strerror(ENAMETOOLONG));
+        return ZT_EXIT_NO_OUTPUT;
+    }
+    if (mkdir(out, 0777) < 0 && (errno != EEXIST || !t->overwrite)) {
+        zt_error("%s: %s", out, strerror(errno));
+        return ZT_EXIT_NO_OUTPUT;
+    }
+    int code = copy_index(in, out);
+    if (code == ZT_EXIT_OK)
+        code = convert_one(f->weights, f->config, c, low, t);
+    if (code == ZT_EXIT_OK)
+        code = convert_one(f->high, access(config, F_OK) == 0 ? config : f->config, &none, high, t);
+    return code;
+}
+
+int zt_convert(const char *in, const char *out, enum zt_convert_to to, bool overwrite, bool quiet)
+{
+    const struct task t = { to, overwrite, quiet };
+    zt_config c = { 0 };
+    zt_model_files f;
+    const int err = zt_model_find_all(in, &c, &f);
+    const int code = err ? zt_exit_input(err) : f.high[0] ? convert_pair(in, &f, &c, out, &t)
+                                                          : convert_one(f.weights, f.config, &c, out, &t);
     zt_config_finish(&c);
     return code;
 }

@@ -23,7 +23,7 @@ typedef struct zt_decoder_source {
 // State: one stream's, of latents h x w.
 typedef struct zt_decoder_kind {
     const char *name;                   // "type" in config.json
-    const char *files[6];               // names by which it is found beside a model that has no "decoder"; NULL ends
+    const char *files[8];               // names by which it is found beside a model that has no "decoder"; NULL ends
     int       (*open)(zt_decoder *k, const zt_decoder_source *s);       // fills self and the numbers; 0 or -errno
     void      (*close)(zt_decoder *k);
     int64_t   (*state_bytes)(const zt_decoder *k, int h, int w);

@@ -15,7 +15,7 @@ const zt_decoder_kind *const zt_decoders[] = { &zt_decoder_tiny, &zt_decoder_tae
 
 static bool found(const zt_decoder_kind *kind, const char *folder, char path[4096])
 {
-    for (int i = 0; i < 6 && kind->files[i]; i++) {
+    for (int i = 0; i < (int)ZT_LEN(kind->files) && kind->files[i]; i++) {
         if (snprintf(path, 4096, "%s%s", folder, kind->files[i]) < 4096 && access(path, F_OK) == 0)
             return true;
     }

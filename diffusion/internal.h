@@ -109,10 +109,7 @@ typedef struct zt_model_files {
 } zt_model_files;
 int zt_model_find_all(const char *path, zt_config *c, zt_model_files *f);
 
-// Of a directory with one transformer: others are refused. config and weights [bytes] are file names. 0, -ENOENT, -EINVAL (logged), -ENOMEM. On 0 finish c.
-int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes);
-
-// The same for a part of a model (autoencoder, text encoder), whose configuration may be missing: names only.
+// The same for a part of a model (autoencoder, text encoder), whose configuration may be missing: names only, of `bytes` each.
 int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes);
 
 // The transformer that a pass at noise t is made with: 0, or 1 from the boundary on.

@@ -183,22 +183,6 @@ int zt_model_find_all(const char *path, zt_config *c, zt_model_files *f)
     return err;
 }
 
-int zt_model_find_files(const char *path, zt_config *c, char *config, char *weights, size_t bytes)
-{
-    zt_model_files f;
-    const int err = zt_model_find_all(path, c, &f);
-    if (err)
-        return err;
-    if (f.high[0]) {
-        zt_error("%s: two transformers; name the folder of one", path);
-        zt_config_finish(c);
-        return -EINVAL;
-    }
-    snprintf(config, bytes, "%s", f.config);
-    snprintf(weights, bytes, "%s", f.weights);
-    return 0;
-}
-
 int zt_model_find_weights(const char *path, char *config, char *weights, size_t bytes)
 {
     static const zt_config none;

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # A Wan directory with random weights and a UMT5 encoder is rendered and served as the shipped model is; a prompt is encoded
-# once for each encoder; so does a diffusers directory of two transformers with UniPC and guidance.
-#   test_wan.sh ZOETROPE_RENDER ZOETROPE_SERVE MAKE_WAN TESTS_FOLDER
+# once for each encoder; so does a diffusers directory of two transformers with UniPC and guidance, and what convert makes of it.
+#   test_wan.sh ZOETROPE_RENDER ZOETROPE_SERVE MAKE_WAN TESTS_FOLDER ZOETROPE_MODEL
 set -u
-render=$(realpath "$1") serve=$(realpath "$2") make_wan=$(realpath "$3") tests=$(realpath "$4")
+render=$(realpath "$1") serve=$(realpath "$2") make_wan=$(realpath "$3") tests=$(realpath "$4") model=$(realpath "$5")
 work=$(mktemp -d) || exit 2
 cd "$work" || exit 2
 server=
@@ -85,6 +85,14 @@ same pair.y4m again.y4m
 sed -i 's/0\.9/0.97/' pair/model_index.json
 run -m pair -p "mountains at sunset" -n 13 -o again.y4m
 differ pair.y4m again.y4m
+"$model" convert pair pair8 --quant int8 2> err || complain "convert pair: $(cat err)"
+[ "$(find pair8 -type f | wc -l)" = 5 ] || complain "of a pair: $(find pair8 -type f)"
+"$model" convert pair pair8 --quant int8 2> err && complain "a pair that is there was written over"
+ln -s ../pair/text_encoder ../pair/tokenizer ../pair/taew2_1.pth pair8/
+run -m pair --precision int8 -p "mountains at sunset" -n 13 -o int8.y4m
+run -m pair8 --precision int8 -p "mountains at sunset" -n 13 -o converted.y4m
+same int8.y4m converted.y4m
+differ int8.y4m again.y4m
 
 # whole clips of 21 latents, as undistilled models make them: the first has 81 pictures, others 84
 cp -r wan clip
