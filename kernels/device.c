@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "kernels/backend.h"
 #include "kernels/parallel.h"
 
 enum { THREADS_MAX = 256 };
@@ -19,37 +20,72 @@ static const char *choose(const char *asked, const char *variable, const char *o
     return set && *set ? set : otherwise;
 }
 
-static int find_space(const char *name, enum zt_space *space)
+// What auto has found, and what it does about it.
+static void explain_auto(void)
 {
-    if (!strcmp(name, "cpu") || !strcmp(name, "auto")) {
-        *space = ZT_HOST;
+    char why[256];
+    const zt_backend *const b = zt_backend_find(why, sizeof(why));
+    if (b && b->count(why, sizeof(why)) > 0)
+        zt_info("device auto: the CPU; there is a GPU, but these CUDA kernels have not been run on one: --device cuda tries it");
+    else
+        zt_info("device auto: the CPU; no GPU: %s", why);
+}
+
+static int open_gpu(zt_device *d, uint32_t *have)
+{
+    char why[256];
+    const zt_backend *const b = zt_backend_find(why, sizeof(why));
+    const int err = b ? b->open(&d->queue, 0, have, why, sizeof(why)) : -ENODEV;
+    if (err < 0) {
+        zt_error("device cuda: %s", why);
+        return err;
+    }
+    d->space = ZT_CUDA;
+    d->backend = b;
+    return 0;
+}
+
+// Fills d->space, and the device's features.
+static int find_space(zt_device *d, const char *name, uint32_t *have)
+{
+    *have = zt_cpu_features();
+    d->space = ZT_HOST;
+    if (!strcmp(name, "cuda"))
+        return open_gpu(d, have);
+    if (!strcmp(name, "auto")) {
+        explain_auto();
         return 0;
     }
-    if (!strcmp(name, "cuda")) {
-        zt_error("device cuda: no CUDA backend in this build");
-        return -ENODEV;
-    }
+    if (!strcmp(name, "cpu"))
+        return 0;
     zt_error("device '%s' is unknown: cpu, cuda or auto", name);
     return -EINVAL;
 }
 
-// The name of the last level in use when `last` is the highest allowed.
-static int find_level(enum zt_space space, uint32_t have, const char *last, const char **name)
+// Fills d->k and d->level when `last` is the highest level allowed.
+static int find_level(zt_device *d, uint32_t have, const char *last)
 {
-    bool known = !last;
-    for (const struct zt_kernel_level *l = zt_levels; l->name; l++) {
-        if (l->space != space)
+    const struct zt_kernel_level *const levels = d->backend ? d->backend->levels : zt_levels;
+    // Beyond the plain level of a GPU only what is asked for: it has not been run on one.
+    const char *const asked = last;
+    if (d->backend && !last)
+        last = levels[0].name;
+    bool known = !asked;
+    for (const struct zt_kernel_level *l = levels; l->name; l++) {
+        if (l->space != d->space)
             continue;
         if (!(l->need & ~have))
-            *name = l->name;
-        known |= last && !strcmp(l->name, last);
+            d->level = l->name;
+        known |= asked && !strcmp(l->name, asked);
         if (zt_level_is_last(l, last))
             break;
     }
-    if (known)
-        return 0;
-    zt_error("kernel level '%s' is unknown in this build", last);
-    return -EINVAL;
+    if (!known) {
+        zt_error("kernel level '%s' is unknown in this build", asked);
+        return -EINVAL;
+    }
+    zt_kernels_select(&d->k, levels, d->space, have, last);
+    return 0;
 }
 
 int zt_device_open(zt_device **out, const zt_device_params *p)
@@ -65,15 +101,13 @@ int zt_device_open(zt_device **out, const zt_device_params *p)
     if (!d)
         return -ENOMEM;
 
-    const uint32_t have = zt_cpu_features();
-    const char *last = choose(p->level, "ZOETROPE_KERNELS", NULL);
-    int err = find_space(choose(p->device, "ZOETROPE_DEVICE", "auto"), &d->space);
+    uint32_t have = 0;
+    int err = find_space(d, choose(p->device, "ZOETROPE_DEVICE", "auto"), &have);
     if (err < 0)
         goto out;
-    err = find_level(d->space, have, last, &d->level);
+    err = find_level(d, have, choose(p->level, "ZOETROPE_KERNELS", NULL));
     if (err < 0)
         goto out;
-    zt_kernels_select(&d->k, zt_levels, d->space, have, last);
 
     d->threads = p->threads ? p->threads : ZT_MIN(zt_cpu_count(), THREADS_MAX);
     if (d->threads > 1)
@@ -93,31 +127,60 @@ void zt_device_close(zt_device **dp)
     if (!d)
         return;
     zt_pool_destroy(&d->pool);
+    if (d->backend) {
+        d->backend->free(d->queue, d->scratch);
+        d->backend->close(d->queue);
+        d->scratch = NULL;
+    }
     zt_free(d->scratch);
     zt_free(d);
 }
 
 void *zt_device_alloc_raw(zt_device *d, size_t bytes)
 {
-    (void)d;
-    return zt_alloc_raw(bytes);
+    return d->backend ? d->backend->alloc(d->queue, bytes) : zt_alloc_raw(bytes);
 }
 
 void *zt_device_alloc(zt_device *d, size_t bytes)
 {
-    (void)d;
-    return zt_alloc(bytes);
+    return d->backend ? d->backend->alloc(d->queue, bytes) : zt_alloc(bytes);
 }
 
 void zt_device_free(zt_device *d, void *p)
 {
-    (void)d;
-    zt_free(p);
+    if (d->backend)
+        d->backend->free(d->queue, p);
+    else
+        zt_free(p);
+}
+
+void *zt_device_alloc_host(zt_device *d, size_t bytes)
+{
+    return d->backend ? d->backend->alloc_host(d->queue, bytes) : zt_alloc(bytes);
+}
+
+void zt_device_free_host(zt_device *d, void *p)
+{
+    if (d->backend)
+        d->backend->free_host(d->queue, p);
+    else
+        zt_free(p);
+}
+
+void zt_device_copy(zt_device *d, void *to, const void *from, size_t bytes)
+{
+    if (!d->backend) {
+        memmove(to, from, bytes);
+        return;
+    }
+    const int err = d->backend->copy(d->queue, to, from, bytes);
+    d->error = d->error ? d->error : err;
 }
 
 int zt_device_sync(zt_device *d)
 {
-    const int err = d->error;
+    const int late = d->backend ? d->backend->sync(d->queue) : 0;
+    const int err = d->error ? d->error : late;
     d->error = 0;
     return err;
 }
@@ -126,8 +189,8 @@ void *zt_scratch(zt_device *d, size_t bytes)
 {
     if (bytes <= d->scratch_bytes)
         return d->scratch;
-    zt_free(d->scratch);
-    d->scratch = zt_alloc(bytes);
+    zt_device_free(d, d->scratch);
+    d->scratch = zt_device_alloc(d, bytes);
     d->scratch_bytes = d->scratch ? bytes : 0;
     if (!d->scratch) {
         zt_error("kernels: no memory for %zu bytes", bytes);

@@ -15,21 +15,26 @@ extern "C" {
 enum zt_space { ZT_HOST, ZT_CUDA };
 
 struct zt_pool;
+struct zt_backend;
 
 typedef struct zt_device {
     enum zt_space   space;
     zt_kernels      k;              // complete; filled once by zt_device_open()
-    const char     *level;          // "c", "avx2", "vnni", "avx512"
+    const char     *level;          // "c", "avx2", "vnni", "avx512"; "cuda", "sm90"
     int             threads;        // that run a region, the caller included
     struct zt_pool *pool;
     void           *scratch;        // zt_scratch()
     size_t          scratch_bytes;
     int             error;          // first failure since the last zt_device_sync()
+    const struct zt_backend *backend;   // of a GPU, or NULL
+    void           *queue;          // its own
 } zt_device;
 
 // Zero means the default in parentheses.
 typedef struct zt_device_params {
-    const char *device;     // "cpu", "cuda", "auto" (ZOETROPE_DEVICE, else auto)
+    // "cpu", "cuda", "auto" (ZOETROPE_DEVICE, else auto). auto takes a GPU once its kernels are known to be right on one;
+    // until then, and without one, it takes the CPU and says why at level info.
+    const char *device;
     const char *level;      // highest kernel level (ZOETROPE_KERNELS, else the best that runs here)
     int         threads;    // 1..256 (the CPUs this process may use)
 } zt_device_params;
@@ -38,11 +43,18 @@ typedef struct zt_device_params {
 int  zt_device_open(zt_device **out, const zt_device_params *p);
 void zt_device_close(zt_device **d);
 
-// 256-byte aligned, zeroed; NULL when there is no memory.
+// 256-byte aligned, zeroed, of the device: the host reaches it by zt_device_copy() alone unless d->space is ZT_HOST.
+// NULL when there is no memory.
 void *zt_device_alloc(zt_device *d, size_t bytes);
 // The same with any content: its pages come when they are first written, on whatever thread does it.
 void *zt_device_alloc_raw(zt_device *d, size_t bytes);
 void  zt_device_free(zt_device *d, void *p);
+// The same that both reach, pinned where that matters. Freed with its own call.
+void *zt_device_alloc_host(zt_device *d, size_t bytes);
+void  zt_device_free_host(zt_device *d, void *p);
+// Between memory of the device and of the host, or within either, after the work that is queued; `from` may be changed
+// when it returns, a `to` of the host can be read then. A failure is the device's (zt_device_sync()).
+void  zt_device_copy(zt_device *d, void *to, const void *from, size_t bytes);
 // Waits for queued work; 0, or the first failure since the last call.
 int   zt_device_sync(zt_device *d);
 
@@ -60,6 +72,8 @@ void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie);
 // CPU features as bits, found by CPUID and XGETBV, never by vendor.
 // AVX2+FMA+F16C; AVX512 F BW DQ VL VNNI BF16; AVX-VNNI; AVX512 VL VNNI
 enum { ZT_NEED_AVX2 = 1, ZT_NEED_AVX512 = 2, ZT_NEED_AVXVNNI = 4, ZT_NEED_AVX512VL = 8 };
+// GPU features: compute capability 9.0
+enum { ZT_NEED_SM90 = 1 };
 uint32_t zt_cpu_features(void);
 
 // The levels, from plain to best; .name NULL ends the list.
