@@ -69,6 +69,8 @@ struct shape {
 
 static void attention(ck *c, enum zt_type type, struct shape s, int pad)
 {
+    if (ck_skips(c, 4.0 * s.M * s.n * s.valid * s.H * s.D))
+        return;
     if (!ck_begin(c, attention, "%s %d x %dx%d, %d heads of %d%s", ck_type(type), s.M, s.n, s.valid, s.H, s.D,
                   s.bias ? ", bias" : ""))
         return;

@@ -67,6 +67,8 @@ static double limit(enum zt_type type, struct shape s)
 
 static void run_case(ck *c, enum zt_type type, struct shape s, int pad, bool ties)
 {
+    if (ck_skips(c, 6.0 * s.M * s.C * (s.k * s.I + s.shared)))
+        return;
     if (!ck_begin(c, moe, "%s %dx%d %d/%d x%d + %d%s%s%s%s", ck_type(type), s.M, s.C, s.k, s.E, s.I, s.shared,
                   s.bias ? " bias" : "", s.groups > 1 ? " groups" : "", s.score == ZT_SOFTMAX ? " softmax" : "",
                   ties ? " ties" : ""))

@@ -22,6 +22,7 @@ typedef struct ck {
     const char *level, *only;       // only: one operation, or NULL
     uint64_t    seed;
     bool        bench, quiet;
+    double      most;               // operations of a case that is still run; 0: any
     int         passed, failed;
 
     // of the case that runs
@@ -49,6 +50,9 @@ bool ck_start(ck *c, const char *op, bool differs, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void ck_end(ck *c);             // verifies and frees all memory of the case, counts it
 void ck_fail(ck *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+// Is a case of so many operations left out?
+bool ck_skips(const ck *c, double operations);
 
 // Guarded, 64-byte aligned, all bytes 0xff (NaN): an input unless it is given to ck_writes().
 void *ck_take(ck *c, size_t bytes);

@@ -39,6 +39,11 @@ bool ck_start(ck *c, const char *op, bool differs, const char *fmt, ...)
     return true;
 }
 
+bool ck_skips(const ck *c, double operations)
+{
+    return c->most > 0 && operations > c->most;
+}
+
 void ck_fail(ck *c, const char *fmt, ...)
 {
     c->ok = false;
