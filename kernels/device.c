@@ -105,6 +105,7 @@ int zt_device_open(zt_device **out, const zt_device_params *p)
     int err = find_space(d, choose(p->device, "ZOETROPE_DEVICE", "auto"), &have);
     if (err < 0)
         goto out;
+    d->features = have;
     err = find_level(d, have, choose(p->level, "ZOETROPE_KERNELS", NULL));
     if (err < 0)
         goto out;

@@ -28,6 +28,7 @@ typedef struct zt_device {
     int             error;          // first failure since the last zt_device_sync()
     const struct zt_backend *backend;   // of a GPU, or NULL
     void           *queue;          // its own
+    uint32_t        features;       // of levels that it meets
 } zt_device;
 
 // Zero means the default in parentheses.

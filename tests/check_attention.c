@@ -38,7 +38,7 @@ static struct context make_context(ck *c, enum zt_type type, int H, int D, int v
             zt_f32(k)[j] += (float)((slot[i] * 7 + j % (H * D)) % 5 - 2);
         memset((char *)x.kv.k + (size_t)slot[i] * bytes, 0, bytes);
         memset((char *)x.kv.v + (size_t)slot[i] * bytes, 0, bytes);
-        c->ref.kv_append(c->one, &x.kv, slot[i], k, v);
+        c->ref.kv_append(c->host, &x.kv, slot[i], k, v);
     }
     x.slot = slot;
     x.bias = bias ? ck_floats(c, n * valid, 0, 2) : NULL;
@@ -80,7 +80,7 @@ static void attention(ck *c, enum zt_type type, struct shape s, int pad)
     ck_ready(c);
 
     const zt_span whole = make_span(&x, 0, s.M);
-    c->ref.attention(c->one, out.ref, q, &whole, 1);
+    c->ref.attention(c->host, out.ref, q, &whole, 1);
     c->now.attention(c->dev, out.now, q, &whole, 1);
     for (int m = 0, rows; m < s.M; m += rows) {
         rows = ck_part(c, s.M - m);
@@ -107,7 +107,7 @@ static void spans(ck *c, enum zt_type type)
     const ck_buf out = ck_output(c, ZT_F32, 1, 1, M, H * D, 0);
     ck_ready(c);
     const zt_span span[] = { make_span(&b, 21, 5), make_span(&a, 0, 20), make_span(&a, 26, M - 26) };
-    c->ref.attention(c->one, out.ref, q, span, ZT_LEN(span));
+    c->ref.attention(c->host, out.ref, q, span, ZT_LEN(span));
     c->now.attention(c->dev, out.now, q, span, ZT_LEN(span));
     for (size_t i = 0; i < ZT_LEN(span); i++)
         c->now.attention(c->one, out.again, q, &span[i], 1);
@@ -129,7 +129,7 @@ static void peaked(ck *c, enum zt_type type)
     const ck_buf out = ck_output(c, ZT_F32, 1, 1, M, H * D, 0);
     ck_ready(c);
     const zt_span whole = make_span(&x, 0, M);
-    c->ref.attention(c->one, out.ref, q, &whole, 1);
+    c->ref.attention(c->host, out.ref, q, &whole, 1);
     c->now.attention(c->dev, out.now, q, &whole, 1);
     // A logit of 80 rounded in f32 is off by 80 units, and so is the probability, relatively.
     ck_compare(c, &out, limit(type, D, 200) + 80 * 80 * CK_U2);
@@ -190,7 +190,7 @@ static void kv_append(ck *c, enum zt_type type, int H, int D, int valid, int pad
     struct caches x = make_caches(c, type, H, D, valid);
     ck_ready(c);
 
-    c->ref.kv_append(c->one, of_ref(&x), 1, k, v);
+    c->ref.kv_append(c->host, of_ref(&x), 1, k, v);
     c->now.kv_append(c->dev, of_now(&x), 1, k, v);
     compare_caches(c, &x);
     while (valid >= 45 && ck_bench(c, 0, (8.0 + 2.0 * (double)zt_type_bytes(type)) * valid * H * D))

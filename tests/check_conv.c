@@ -54,7 +54,7 @@ static void run_case(ck *c, enum zt_type type, enum zt_type to, struct shape s, 
     const ck_buf out = ck_output(c, to, 1, oh, ow, s.N, pad);
     ck_ready(c);
 
-    c->ref.conv(c->one, out.ref, a, b, residual, &conv);
+    c->ref.conv(c->host, out.ref, a, b, residual, &conv);
     c->now.conv(c->dev, out.now, a, b, residual, &conv);
     c->now.conv(c->one, out.again, a, b, residual, &conv);
     ck_compare(c, &out, limit(to, s));
@@ -90,7 +90,7 @@ static void phases(ck *c)
         memcpy(zt_f32(twice) + i * C, zt_f32(x) + (i / (2 * W) / 2 * W + i % (2 * W) / 2) * C, C * sizeof(float));
     const ck_buf out = ck_output(c, ZT_F32, 1, 2 * H, 2 * W, N, 0);
     ck_ready(c);
-    c->ref.conv(c->one, out.ref, twice, none, none, &plain);
+    c->ref.conv(c->host, out.ref, twice, none, none, &plain);
     c->now.conv(c->dev, out.now, x, none, none, &up);
     ck_compare(c, &out, (4 + 9 * C / 4.0) * CK_U2);
     ck_end(c);
@@ -113,6 +113,7 @@ static void cut(ck *c, enum zt_type type)
     in.n[1] = H - 2, in.n[2] = W - 7;
     c->now.conv(c->dev, out.now, whole, none, none, &conv);
     c->now.conv(c->dev, part.now, in, none, none, &conv);
+    ck_wait(c);
     for (int y = 1; y < H - 3; y++) {               // not its border: there it sees zeros
         for (int x = 1; x < W - 8; x++) {
             const float *p = zt_f32(part.now) + y * part.now.step[1] + x * part.now.step[2];

@@ -19,7 +19,7 @@ static void run_case(ck *c, enum zt_type type, int M, int C, bool past, bool nor
     ck_ready(c);
     const zt_tensor in[2] = { x, y };
     for (int i = 0; i < 2; i++) {
-        c->ref.history(c->one, out.ref, past ? old.ref.data : NULL, in[i], gamma, act);
+        c->ref.history(c->host, out.ref, past ? old.ref.data : NULL, in[i], gamma, act);
         c->now.history(c->dev, out.now, past ? old.now.data : NULL, in[i], gamma, act);
     }
     // A few roundings in the norm, its products and the sigmoid. A bf16 is now and then rounded the other way: 4e-4 of

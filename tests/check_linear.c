@@ -41,7 +41,7 @@ static void run_case(ck *c, enum zt_type type, int M, int N, int K, enum epilogu
     const ck_buf out = (kind >= ADD ? ck_inout : ck_output)(c, ZT_F32, 1, 1, M, N, pad * 2);
     ck_ready(c);
 
-    c->ref.linear(c->one, out.ref, x, &w, &e);
+    c->ref.linear(c->host, out.ref, x, &w, &e);
     c->now.linear(c->dev, out.now, x, &w, &e);
     for (int m = 0, rows; m < M; m += rows) {
         rows = ck_part(c, M - m);
@@ -69,7 +69,7 @@ static void run_ties(ck *c)
     const zt_epilogue e = { 0 };
     const ck_buf out = ck_output(c, ZT_F32, 1, 1, M, N, 0);
     ck_ready(c);
-    c->ref.linear(c->one, out.ref, x, &w, &e);
+    c->ref.linear(c->host, out.ref, x, &w, &e);
     c->now.linear(c->dev, out.now, x, &w, &e);
     ck_compare(c, &out, limit(ZT_I8, K, PLAIN));
     ck_end(c);

@@ -91,7 +91,7 @@ static void run_case(ck *c, enum zt_type type, struct shape s, int pad, bool tie
     };
     ck_ready(c);
 
-    c->ref.moe(c->one, out.ref, x, &moe, &e);
+    c->ref.moe(c->host, out.ref, x, &moe, &e);
     moe.topk = topk.now.data, moe.gates = gates.now.data;
     c->now.moe(c->dev, out.now, x, &moe, &e);
     for (int m = 0, rows; m < s.M; m += rows) {

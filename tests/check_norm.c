@@ -36,7 +36,7 @@ static void layer_norm(ck *c, int M, int C, bool rows, int pad)
     const ck_buf out = ck_output(c, ZT_F32, 1, 1, M, C, pad * 2);
     ck_ready(c);
 
-    c->ref.layer_norm(c->one, out.ref, x, scale, shift, step, row, eps);
+    c->ref.layer_norm(c->host, out.ref, x, scale, shift, step, row, eps);
     c->now.layer_norm(c->dev, out.now, x, scale, shift, step, row, eps);
     for (int m = 0, n; m < M; m += n) {
         n = ck_part(c, M - m);
@@ -58,7 +58,7 @@ static void layer_norm_in_place(ck *c)
     const float *scale = ck_floats(c, C, 1, 0.3f), *shift = ck_floats(c, C, 0, 1);
     const ck_buf x = ck_inout(c, ZT_F32, 1, 1, M, C, 1);
     ck_ready(c);
-    c->ref.layer_norm(c->one, x.ref, x.ref, scale, shift, C, NULL, eps);
+    c->ref.layer_norm(c->host, x.ref, x.ref, scale, shift, C, NULL, eps);
     c->now.layer_norm(c->dev, x.now, x.now, scale, shift, C, NULL, eps);
     ck_compare(c, &x, limit(C));
     ck_end(c);
@@ -79,7 +79,7 @@ static void rms_rope(ck *c, int M, int C, int D, bool rope, int pad)
     shrink_rows(x.ref), shrink_rows(x.now), shrink_rows(x.again);
     ck_ready(c);
 
-    c->ref.rms_rope(c->one, x.ref, weight, angle, D, eps);
+    c->ref.rms_rope(c->host, x.ref, weight, angle, D, eps);
     c->now.rms_rope(c->dev, x.now, weight, angle, D, eps);
     for (int m = 0, n; m < M; m += n) {
         n = ck_part(c, M - m);
@@ -100,7 +100,7 @@ static void modulation(ck *c, int S, int n, int C, bool shared, unsigned ones)
     const float *table = ck_floats(c, n * C, 0, 1);
     const ck_buf out = ck_output(c, ZT_F32, 1, S, n, C, 0);
     ck_ready(c);
-    c->ref.modulation(c->one, out.ref, e, table, ones);
+    c->ref.modulation(c->host, out.ref, e, table, ones);
     c->now.modulation(c->dev, out.now, e, table, ones);
     ck_compare(c, &out, 2 * CK_U2);             // two additions in either order
     ck_end(c);

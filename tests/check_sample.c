@@ -12,9 +12,9 @@ static void combine(ck *c, int C, int h, int w)
     const ck_buf out = ck_output(c, ZT_F32, 1, C, h, w, 0);
     const ck_buf same = ck_inout(c, ZT_F32, 1, C, h, w, 0);
     ck_ready(c);
-    c->ref.combine(c->one, out.ref, 0.75f, x, -0.3f, y);
+    c->ref.combine(c->host, out.ref, 0.75f, x, -0.3f, y);
     c->now.combine(c->dev, out.now, 0.75f, x, -0.3f, y);
-    c->ref.combine(c->one, same.ref, 1, same.ref, 0.3f, y);
+    c->ref.combine(c->host, same.ref, 1, same.ref, 0.3f, y);
     c->now.combine(c->dev, same.now, 1, same.now, 0.3f, y);
     ck_compare(c, &out, 3 * CK_U2);         // two products and a sum
     ck_compare(c, &same, 3 * CK_U2);
@@ -28,7 +28,7 @@ static void patchify(ck *c, int C, int h, int w, int c0, int wide)
     const zt_tensor x = ck_input(c, ZT_F32, 1, C, h, w, 0);
     const ck_buf out = ck_inout(c, ZT_F32, 1, 1, h / 2 * (w / 2), wide, 1);
     ck_ready(c);
-    c->ref.patchify(c->one, out.ref, x, c0);
+    c->ref.patchify(c->host, out.ref, x, c0);
     c->now.patchify(c->dev, out.now, x, c0);
     ck_exact(c, &out);                      // copies; other columns stay
     ck_end(c);
@@ -41,7 +41,7 @@ static void unpatchify(ck *c, int C, int h, int w)
     const zt_tensor x = ck_input(c, ZT_F32, 1, 1, h / 2 * (w / 2), 4 * C, 3);
     const ck_buf out = ck_output(c, ZT_F32, 1, C, h, w, 0);
     ck_ready(c);
-    c->ref.unpatchify(c->one, out.ref, x);
+    c->ref.unpatchify(c->host, out.ref, x);
     c->now.unpatchify(c->dev, out.now, x);
     ck_exact(c, &out);
     ck_end(c);
@@ -54,7 +54,7 @@ static void warp(ck *c, int C, int h, int w)
     const zt_tensor x = ck_input(c, ZT_F32, 1, C, h, w, 0), move = ck_input(c, ZT_F32, 1, 2, h, w, 0);
     const ck_buf out = ck_output(c, ZT_F32, 1, C, h, w, 0);
     ck_ready(c);
-    c->ref.warp(c->one, out.ref, x, move);
+    c->ref.warp(c->host, out.ref, x, move);
     c->now.warp(c->dev, out.now, x, move);
     ck_compare(c, &out, 32 * CK_U2);        // 16 products of two weights, their sum
     ck_end(c);

@@ -30,6 +30,7 @@ int main(int argc, char **argv)
     if (zt_device_open(&c.dev, &(zt_device_params){ .device = "cpu", .level = "c", .threads = 2 }) < 0
         || zt_device_open(&c.one, &(zt_device_params){ .device = "cpu", .level = "c", .threads = 1 }) < 0)
         return 2;
+    c.host = c.one;
     for (int order = 0; order < zt_cuda_orders; order++) {
         zt_cuda_set_order(order);
         for (size_t i = 0; i < ZT_LEN(checks); i++)

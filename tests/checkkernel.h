@@ -18,7 +18,8 @@ struct ck_block {
 
 typedef struct ck {
     zt_kernels  ref, before, now;   // level c; the level below; the level that is checked
-    zt_device  *dev, *one;          // of two threads, of one
+    zt_device  *dev, *one;          // of two threads, of one; of a GPU, two queues
+    zt_device  *host;               // the reference's: one, or a CPU's where that is a GPU's
     const char *level, *only;       // only: one operation, or NULL
     uint64_t    seed;
     bool        bench, quiet;
@@ -54,7 +55,7 @@ void ck_fail(ck *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Is a case of so many operations left out?
 bool ck_skips(const ck *c, double operations);
 
-// Guarded, 64-byte aligned, all bytes 0xff (NaN): an input unless it is given to ck_writes().
+// Guarded, 64-byte aligned, for both sides where the kernels are a GPU's, all bytes 0xff (NaN): an input unless it is given to ck_writes().
 void *ck_take(ck *c, size_t bytes);
 void  ck_writes(ck *c, zt_tensor t);
 void  ck_ready(ck *c);          // inputs are made: after this only outputs may change
@@ -75,6 +76,7 @@ const char *ck_type(enum zt_type type);
 uint64_t ck_random(ck *c);
 int      ck_part(ck *c, int left);          // 1 .. left, mostly few
 
+void ck_wait(ck *c);                                    // until what was called is done; the comparisons do it
 void ck_compare(ck *c, const ck_buf *b, double limit);  // mean square error of now / mean square of ref
 void ck_exact(ck *c, const ck_buf *b);                  // now has ref's bits
 void ck_same(ck *c, const ck_buf *b);                   // again has now's bits

@@ -8,7 +8,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 failed=0
 mkdir -p "$dir/kernels"
-objects=$(find "$build/tests/checkcuda.p" -name '*.o')
+objects=$(find "$build/tests/checkcuda.p" "$build/tests/libcuda_on_host.a.p" -name '*.o')
 libs=$(find "$build/kernels" "$build/base" -name 'lib*.a')
 
 mutant() {      # kernel, operation, sed expression

@@ -8,8 +8,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#include "kernels/product.cuh"
-#include "tests/checkcuda.h"
+#include "kernels/cuda.cuh"
 
 enum { THREADS = 1024, STACK = 128 << 10, SHARED = 228 << 10, ZONE = 256, WARPS = THREADS / 32 };
 
@@ -47,6 +46,7 @@ static struct {
 alignas(1024) static unsigned char shared_memory[SHARED + ZONE];
 
 zt_host_thread *zt_host_now;
+void (*zt_host_keep)(const zt_host_work *w);
 
 void zt_host_set_order(zt_host_order order)
 {
@@ -207,13 +207,14 @@ static void run_block(dim3 grid, dim3 block, uint3 at)
     }
 }
 
-void zt_host_run(dim3 grid, dim3 block, size_t shared, zt_host_body *body, const void *closure, const char *name)
+void zt_host_work_run(const zt_host_work *w)
 {
-    host.body = body;
-    host.closure = closure;
-    host.name = name;
-    host.shared = shared;
-    if (block.x * block.y * block.z > THREADS || shared > SHARED - ZONE || grid.x * grid.y * grid.z == 0)
+    const dim3 grid = w->grid, block = w->block;
+    host.body = w->body;
+    host.closure = w->closure;
+    host.name = w->name;
+    host.shared = w->shared;
+    if (block.x * block.y * block.z > THREADS || w->shared > SHARED - ZONE || grid.x * grid.y * grid.z == 0 || grid.y > 65535 || grid.z > 65535)
         give_up("a launch that no GPU accepts");
     if (!host.stacks) {
         void *const p = mmap(NULL, (size_t)THREADS * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -226,56 +227,5 @@ void zt_host_run(dim3 grid, dim3 block, size_t shared, zt_host_body *body, const
         const unsigned b = host.how == ZT_BACKWARD ? blocks - 1 - i : i;
         run_block(grid, block, { b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y });
     }
-}
-
-extern "C" void *zt_cuda_scratch(struct zt_device *d, size_t bytes)
-{
-    void *const p = zt_scratch(d, bytes);
-    if (p)
-        memset(p, 0xff, bytes);             // what one call leaves is nothing that the next may count on
-    return p;
-}
-
-extern "C" void zt_cuda_put(struct zt_device *, void *to, const void *from, size_t bytes)
-{
-    memcpy(to, from, bytes);
-}
-
-extern "C" void zt_cuda_refuse(struct zt_device *d, const char *what)
-{
-    fprintf(stderr, "cuda on host: not at this level: %s\n", what);
-    d->error = -1;
-}
-
-extern "C" void zt_cuda_set_order(int order)
-{
-    zt_host_set_order((zt_host_order)order);
-}
-
-extern "C" const zt_kernels zt_cuda_on_host = {
-#define X(op) zt_##op##_cuda,
-    ZT_OPS(X)
-#undef X
-};
-
-// Whole numbers, so that no order of adding matters.
-static void compare_products(int *wrong)
-{
-    float one[4] = { 1, 2, 3, 4 }, two[4] = { 1, 2, 3, 4 };
-    uint32_t a[4], b[2];
-    for (int i = 0; i < 4; i++)
-        a[i] = __float_as_uint((float)((zt_host_lane * 7 + i * 5) % 23 - 11));
-    for (int i = 0; i < 2; i++)
-        b[i] = __float_as_uint((float)((zt_host_lane * 3 + i * 11) % 19 - 9));
-    zt_mma_f32(one, a, b);
-    zt_mma_f32_shuffled(two, a, b);
-    *wrong += memcmp(one, two, sizeof(one)) != 0;
-}
-
-extern "C" int zt_cuda_shuffles_hold()
-{
-    int wrong = 0;
-    int *const count = &wrong;
-    ZT_LAUNCH(NULL, compare_products, 1, 32, 0, count);
-    return wrong == 0;
+    w->finish(w->closure);
 }

@@ -48,7 +48,16 @@ enum zt_host_order { ZT_FORWARD, ZT_BACKWARD, ZT_SHUFFLED, ZT_ORDERS };
 void zt_host_set_order(enum zt_host_order order);
 
 typedef void zt_host_body(const void *closure);
-void  zt_host_run(dim3 grid, dim3 block, size_t shared, zt_host_body *body, const void *closure, const char *name);
+struct zt_host_work {
+    dim3          grid, block;
+    size_t        shared;
+    zt_host_body *body, *finish;        // finish frees the closure
+    const void   *closure;
+    const char   *name;
+};
+void  zt_host_work_run(const zt_host_work *w);
+// Where launches go instead of being run; NULL: they run at once.
+extern void (*zt_host_keep)(const zt_host_work *w);
 void *zt_host_shared(void);
 void  __syncthreads();
 void  __syncwarp(unsigned mask = 0xffffffffu);
@@ -58,7 +67,12 @@ void  zt_host_together(zt_host_together_fn *fn, void *mine);
 
 template <class F> static void zt_host_launch(dim3 grid, dim3 block, size_t shared, const F &f, const char *name)
 {
-    zt_host_run(grid, block, shared, [](const void *closure) { (*(const F *)closure)(); }, &f, name);
+    const zt_host_work w = { grid, block, shared, [](const void *closure) { (*(const F *)closure)(); },
+                             [](const void *closure) { delete (const F *)closure; }, new F(f), name };
+    if (zt_host_keep)
+        zt_host_keep(&w);
+    else
+        zt_host_work_run(&w);
 }
 #define ZT_LAUNCH(d, kernel, grid, block, shared, ...)                                             \
     zt_host_launch(grid, block, shared, [=] { kernel(__VA_ARGS__); }, #kernel)

@@ -240,6 +240,7 @@ static void expect(zt_kernels now, void (*check)(ck *c))
 #undef X
     assert_int_equal(zt_device_open(&c.dev, &(zt_device_params){ .level = "c", .threads = 2 }), 0);
     assert_int_equal(zt_device_open(&c.one, &(zt_device_params){ .level = "c", .threads = 1 }), 0);
+    c.host = c.one;
     check(&c);
     zt_device_close(&c.one);
     zt_device_close(&c.dev);
