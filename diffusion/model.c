@@ -251,6 +251,12 @@ const zt_model_info *zt_model_get_info(const zt_model *m)
     return &m->info;
 }
 
+const char *zt_model_known_word(const zt_model *m, int n)
+{
+    const zt_text_config *const t = &m->c.text;
+    return n >= 0 && n < t->n ? t->word[n].text : NULL;
+}
+
 const char *zt_model_word(const zt_model *m, const char *group, int n)
 {
     const zt_text_config *const t = &m->c.text;

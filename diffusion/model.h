@@ -58,6 +58,9 @@ void zt_model_close(zt_model **m);
 const zt_model_info *zt_model_get_info(const zt_model *m);
 // Words of a group ("place", "time", "weather"): the n-th token's name, or NULL. For the viewer page and previews.
 const char *zt_model_word(const zt_model *m, const char *group, int n);
+// All words that prompts may hold, in the order of their letters, or NULL: for suggestions. None where the text encoder
+// takes any word.
+const char *zt_model_known_word(const zt_model *m, int n);
 // What a state of the model would make of a prompt: as zt_state_prompt(). From any thread.
 int zt_model_words(const zt_model *m, const char *text, char *ignored, size_t bytes);
 
