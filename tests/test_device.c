@@ -6,10 +6,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -313,6 +319,36 @@ static void test_attention_averages_what_weighs_the_same(void **state)
     zt_device_close(&d);
 }
 
+// As a service manager does it: every sched_setaffinity() is EPERM.
+static int forbid_affinity(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = { ZT_LEN(code), code };
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -1 : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static void test_threads_start_where_they_cannot_be_placed(void **state)
+{
+    (void)state;
+    int status = 0;
+    const pid_t child = fork();
+    if (child == 0) {
+        zt_device *d = NULL;
+        if (forbid_affinity())
+            _exit(77);
+        _exit(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 2 }) ? 1 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_aligned_zeroed_and_scratch_stays),
         cmocka_unit_test(test_every_item_runs_once),
         cmocka_unit_test(test_sleeping_workers_are_woken),
+        cmocka_unit_test(test_threads_start_where_they_cannot_be_placed),
         cmocka_unit_test(test_linear_quantises_half_to_even),
         cmocka_unit_test(test_packing_follows_the_layout),
         cmocka_unit_test(test_four_bits_follow_the_layout),
