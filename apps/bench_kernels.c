@@ -22,7 +22,7 @@ enum { M = 144, HEADS = 4, WINDOW = 8, EXPERTS_MAX = 128, PEERS_MAX = 2 };
 
 typedef struct kernels {
     zt_bench  *b;
-    zt_device *d;
+    zt_device *d, *one;         // one: with one thread, when what all threads gain is asked for
     zt_arena   arena;
     uint32_t   random;
     double     peak[ZT_PEAKS];
@@ -98,33 +98,57 @@ static zt_matrix matrix(kernels *k, enum zt_type type, int N, int K)
     return w;
 }
 
+// of_limit, of_peer: 0 where there is none.
+static void print_line(kernels *k, const char *op, const char *dtype, const char *shape, double value, const char *unit,
+                       double of_limit, const char *peer, double of_peer)
+{
+    char limit[32] = "null", ratio[32] = "null";
+    if (of_limit > 0)
+        snprintf(limit, sizeof(limit), "%.3f", of_limit);
+    if (peer)
+        snprintf(ratio, sizeof(ratio), "%.3f", of_peer);
+    if (k->b->json)
+        printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
+               "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": %s%s%s, "
+               "\"of_peer\": %s}\n",
+               op, dtype, k->d->level, k->d->threads, shape, value, unit, limit, peer ? "\"" : "",
+               peer ? peer : "null", peer ? "\"" : "", ratio);
+    else
+        printf("%-12s %-5s %-28s %9.*f %-6s %-6s %s %s\n", op, dtype, shape, value < 10 ? 2 : 1, value, unit, limit,
+               peer ? ratio : "", peer ? peer : "");
+    fflush(stdout);
+    k->lines++;
+}
+
+// The same work on one thread is how many times as slow?
+static void report_scaling(kernels *k, const char *op, const char *dtype, const char *shape, const zt_side *side)
+{
+    char name[96];
+    work alone = *(const work *)side->cookie;
+    alone.d = k->one;
+    zt_side both[] = { { .call = side->call, .cookie = side->cookie }, { .call = side->call, .cookie = &alone } };
+    if (zt_sides_measure(both, 2, false) < 0)
+        return;
+    snprintf(name, sizeof(name), "%s %s", op, shape);
+    const double times = both[1].ns / both[0].ns;
+    print_line(k, "scaling", dtype, name, times, "x", times / k->d->threads, NULL, 0);
+}
+
 // Times the work and its peers; prints a line for each peer, or one without. One call is so many operations, or bytes;
 // peak 0: no limit.
 static void report(kernels *k, const char *op, const char *dtype, const char *shape, double operations, const char *unit,
                    double peak, zt_side *side, int n)
 {
+    if (k->one) {
+        report_scaling(k, op, dtype, shape, side);
+        return;
+    }
     if (zt_sides_measure(side, n, k->d->threads == 1) < 0)
         return;
-    for (int i = 1; i < ZT_MAX(n, 2); i++) {
-        const char *const peer = i < n ? side[i].name : NULL;
-        char of_limit[32] = "null", of_peer[32] = "null";
-        const double value = operations / side[0].ns;
-        if (peak > 0)
-            snprintf(of_limit, sizeof(of_limit), "%.3f", value * 1e9 / peak);
-        if (peer)
-            snprintf(of_peer, sizeof(of_peer), "%.3f", side[i].ns / side[0].ns);
-        if (k->b->json)
-            printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
-                   "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": %s%s%s, "
-                   "\"of_peer\": %s}\n",
-                   op, dtype, k->d->level, k->d->threads, shape, value, unit, of_limit, peer ? "\"" : "",
-                   peer ? peer : "null", peer ? "\"" : "", of_peer);
-        else
-            printf("%-12s %-5s %-28s %9.1f %-6s %-6s %s %s\n", op, dtype, shape, value, unit, of_limit,
-                   peer ? of_peer : "", peer ? peer : "");
-        fflush(stdout);
-        k->lines++;
-    }
+    const double value = operations / side[0].ns;
+    for (int i = 1; i < ZT_MAX(n, 2); i++)
+        print_line(k, op, dtype, shape, value, unit, peak > 0 ? value * 1e9 / peak : 0, i < n ? side[i].name : NULL,
+                   i < n ? side[i].ns / side[0].ns : 0);
 }
 
 // The limit that goes with a weight type.
@@ -147,7 +171,7 @@ static bool begin(kernels *k, work *w)
 
 static bool wanted(const kernels *k, const char *op, enum zt_type type)
 {
-    return (!k->b->op || !strcmp(k->b->op, op)) && (!k->b->dtype || !strcmp(k->b->dtype, type_name[type]));
+    return (!k->b->op || !strcmp(k->b->op, k->one ? "scaling" : op)) && (!k->b->dtype || !strcmp(k->b->dtype, type_name[type]));
 }
 
 static void call_linear(void *cookie)
@@ -328,6 +352,38 @@ static void bench_i420(kernels *k, int width, int h)
            &(zt_side){ .call = call_i420, .cookie = &w }, 1);
 }
 
+static void no_item(void *cookie, int i, int thread)
+{
+    (void)cookie, (void)i, (void)thread;
+}
+
+static void call_region(void *cookie)
+{
+    const work *w = cookie;
+    zt_parallel_for(w->d, 4 * w->d->threads, no_item, NULL);
+}
+
+// What it costs to have the threads do nothing.
+static void bench_region(kernels *k)
+{
+    work w = { .d = k->d };
+    char shape[64];
+    zt_side side = { .call = call_region, .cookie = &w };
+    if (k->b->dtype || (k->b->op && strcmp(k->b->op, "region")) || zt_sides_measure(&side, 1, k->d->threads == 1) < 0)
+        return;
+    snprintf(shape, sizeof(shape), "%d items", 4 * k->d->threads);
+    print_line(k, "region", "-", shape, side.ns / 1000, "us", 0, NULL, 0);
+}
+
+static void bench_scaling(kernels *k, enum zt_type type)
+{
+    bench_product(k, type, M, 1024, 256);
+    bench_linear(k, type, M, 768, 256);
+    bench_linear(k, type, M, 1536, 1536);
+    bench_moe(k, type, (struct moe_shape){ M, 256, 224, 8, 2, 1 });
+    bench_attention(k, type, M, WINDOW, HEADS, 64);
+}
+
 static void bench_matrices(kernels *k, enum zt_type type)
 {
     static const int rows_of[] = { 64, 144, 256, 576 };
@@ -382,6 +438,12 @@ int zt_bench_kernels(zt_bench *b)
         bench_conv(&k, types[i], 72, 128, 32, 32);
     }
     bench_i420(&k, 256, 144);
+    bench_region(&k);
+    if (k.d->threads > 1 && zt_device_open(&k.one, &(zt_device_params){ .device = p.device, .threads = 1 }) == 0) {
+        bench_scaling(&k, ZT_I8);
+        bench_scaling(&k, ZT_BF16);
+        zt_device_close(&k.one);
+    }
     zt_arena_finish(&k.arena);
     if (!k.lines)
         zt_error("--op, --dtype: there is no such measurement");

@@ -65,8 +65,9 @@ int   zt_device_sync(zt_device *d);
 void *zt_scratch(zt_device *d, size_t bytes);
 
 // Calls fn(cookie, i, thread) for every i in [0, n), each once, on d->threads threads, the caller among
-// them; thread is in [0, d->threads). Returns when all are done. Work is taken from one atomic counter, so
-// results must not depend on who runs what. Owner's thread only; fn must not call it again.
+// them; thread is in [0, d->threads). Returns when all are done. A thread takes the same part of [0, n) in every
+// region first, then what others have left of theirs, so results must not depend on who runs what. Owner's thread
+// only; fn must not call it again.
 typedef void zt_parallel_fn(void *cookie, int i, int thread);
 void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie);
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads that take the items of one loop at a time from one atomic counter.
+// Threads that run the items of one loop: each its own share of them, in order, then what others have left.
 //
-// A region's number and how many of its items nobody has taken live in one 64-bit word, so taking an
-// item proves that its region is the current one: a worker that wakes late finds nothing, and the caller
-// waits only for items that were taken. Waiting is a short spin, then a futex.
+// A thread's share is the same part of every loop, so that rows which one region leaves in a core's cache are met there
+// by the next. A share lies in one 64-bit word: the region's number, the first and the end of the items that nobody has
+// taken. Taking an item, from the front by the share's own thread and from the end by others, proves that its region is
+// the current one: a worker that wakes late finds nothing, and the caller waits only for items that were taken. Waiting
+// is a short spin, then a futex.
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -21,7 +23,11 @@
 
 #define SPIN_NS (30 * ZT_US)
 
+enum { TAKES_MAX = 0xffff };            // of a region
+
+// A thread, and what is left of its share: region << 32 | first << 16 | end. The first is the caller's own.
 struct worker {
+    _Alignas(64) _Atomic uint64_t share;
     struct zt_pool *pool;
     int             thread;
     pthread_t       id;
@@ -29,18 +35,19 @@ struct worker {
 
 struct zt_pool {
     // Written by the owner between regions; read by whoever took an item.
-    zt_parallel_fn *fn;
+    _Alignas(64) zt_parallel_fn *fn;
     void           *cookie;
-    int             n;
+    int             n, grain, takes;        // items; of a take; takes
+    uint32_t        region;
+    _Atomic uint32_t bell;                  // changes when there is work; workers sleep on it
 
-    _Alignas(64) _Atomic uint64_t work;     // region << 32 | items not taken
-    _Alignas(64) _Atomic uint32_t done;     // items finished in this region
+    _Alignas(64) _Atomic uint32_t done;     // takes finished in this region
     _Atomic uint32_t waiting;               // the owner sleeps on `done`
-    _Alignas(64) _Atomic uint32_t bell;     // changes when there is work; workers sleep on it
-    _Atomic uint32_t sleepers;
+    _Alignas(64) _Atomic uint32_t sleepers;
     atomic_bool quit;
 
-    int           workers;                  // fixed while they run
+    int           threads, started;         // the caller among them
+    int           home;                     // the CPU that is left to the caller; -1: any
     struct worker worker[];
 };
 
@@ -61,19 +68,43 @@ static void rest(void)
 #endif
 }
 
+// A take of that share, or -1. Its region cannot end before it is counted as done.
+static int take(_Atomic uint64_t *share, bool own)
+{
+    uint64_t left = atomic_load_explicit(share, memory_order_acquire);
+    for (;;) {
+        const uint32_t first = (uint32_t)left >> 16, end = (uint32_t)left & TAKES_MAX;
+        if (first == end)
+            return -1;
+        if (atomic_compare_exchange_weak(share, &left, own ? left + (1 << 16) : left - 1))
+            return (int)(own ? first : end - 1);
+    }
+}
+
+// Takes from its own share, then from those after it; returns how many.
+static uint32_t run_shares(struct zt_pool *p, int thread)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < p->threads; i++) {
+        const int from = (thread + i) % p->threads;
+        for (int at; (at = take(&p->worker[from].share, i == 0)) >= 0; count++) {
+            const int end = ZT_MIN((at + 1) * p->grain, p->n);
+            for (int j = at * p->grain; j < end; j++)
+                p->fn(p->cookie, j, thread);
+        }
+    }
+    return count;
+}
+
 // Runs items until none is left to take.
 static void run_items(struct zt_pool *p, int thread)
 {
-    uint64_t work = atomic_load_explicit(&p->work, memory_order_acquire);
-    while ((uint32_t)work > 0) {
-        if (!atomic_compare_exchange_weak(&p->work, &work, work - 1))
-            continue;
-        const uint32_t n = (uint32_t)p->n;      // ours until the item is counted as done
-        p->fn(p->cookie, (int)(n - (uint32_t)work), thread);
-        if (atomic_fetch_add(&p->done, 1) + 1 == n && atomic_load(&p->waiting))
-            futex_wake(&p->done, 1);
-        work = atomic_load_explicit(&p->work, memory_order_acquire);
-    }
+    const uint32_t count = run_shares(p, thread);
+    if (!count)
+        return;
+    const uint32_t all = (uint32_t)p->takes;        // before the region may end
+    if (atomic_fetch_add(&p->done, count) + count == all && atomic_load(&p->waiting))
+        futex_wake(&p->done, 1);
 }
 
 // Spins, not for long, while *word == value (or != value); false when that still holds.
@@ -113,32 +144,7 @@ static void ring(struct zt_pool *p)
 {
     atomic_fetch_add(&p->bell, 1);
     if (atomic_load(&p->sleepers))
-        futex_wake(&p->bell, p->workers);
-}
-
-void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie)
-{
-    struct zt_pool *p = d->pool;
-    if (!p || n < 2) {
-        for (int i = 0; i < n; i++)
-            fn(cookie, i, 0);
-        return;
-    }
-    p->fn = fn;
-    p->cookie = cookie;
-    p->n = n;
-    atomic_store(&p->done, 0);
-    atomic_store(&p->waiting, 0);
-    const uint64_t region = (atomic_load(&p->work) >> 32) + 1;
-    atomic_store(&p->work, region << 32 | (uint32_t)n);
-    ring(p);
-    run_items(p, 0);
-
-    if (spin_while(&p->done, (uint32_t)n, false))
-        return;
-    atomic_store(&p->waiting, 1);
-    for (uint32_t seen; (seen = atomic_load(&p->done)) != (uint32_t)n;)
-        futex_wait(&p->done, seen);
+        futex_wake(&p->bell, p->threads - 1);
 }
 
 // The CPUs of the process, not of the thread that asks.
@@ -156,18 +162,77 @@ int zt_cpu_count(void)
     return ZT_MAX(1, cpu_mask(&mask));
 }
 
-// Worker `thread` runs on the CPU of that rank when each thread can have one, anywhere in the mask otherwise.
-static void place(pthread_attr_t *attr, int thread, int threads)
+// The CPU of that rank, when each thread can have one; otherwise -1.
+static int cpu_of(int thread, int threads)
 {
-    cpu_set_t mask, one;
-    const int cpus = cpu_mask(&mask);
-    CPU_ZERO(&one);
+    cpu_set_t mask;
+    if (cpu_mask(&mask) < threads)
+        return -1;
     for (int cpu = 0, rank = 0; cpu < CPU_SETSIZE; cpu++) {
         if (CPU_ISSET(cpu, &mask) && rank++ == thread)
-            CPU_SET(cpu, &one);
+            return cpu;
     }
-    if (cpus > 0)
-        pthread_attr_setaffinity_np(attr, sizeof(mask), cpus >= threads ? &one : &mask);
+    return -1;
+}
+
+// Worker `thread` runs on its CPU, or anywhere in the process's mask.
+static void place(pthread_attr_t *attr, int thread, int threads)
+{
+    cpu_set_t mask;
+    const int cpu = cpu_of(thread, threads);
+    if (cpu >= 0) {
+        CPU_ZERO(&mask);
+        CPU_SET(cpu, &mask);
+    }
+    if (cpu >= 0 || cpu_mask(&mask) > 0)
+        pthread_attr_setaffinity_np(attr, sizeof(mask), &mask);
+}
+
+// The caller does not share a worker's CPU: it is moved off, not bound, and the kernel may move it again. Where its own
+// mask says otherwise it stays.
+static void go_home(struct zt_pool *p)
+{
+    cpu_set_t own, home;
+    if (p->home < 0 || sched_getcpu() == p->home)
+        return;
+    CPU_ZERO(&home);
+    CPU_SET(p->home, &home);
+    if (sched_getaffinity(0, sizeof(own), &own) || !CPU_ISSET(p->home, &own) ||
+        sched_setaffinity(0, sizeof(home), &home) || sched_setaffinity(0, sizeof(own), &own))
+        p->home = -1;
+}
+
+void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie)
+{
+    struct zt_pool *p = d->pool;
+    if (!p || n < 2) {
+        for (int i = 0; i < n; i++)
+            fn(cookie, i, 0);
+        return;
+    }
+    go_home(p);
+    p->fn = fn;
+    p->cookie = cookie;
+    p->n = n;
+    p->grain = (n + TAKES_MAX - 1) / TAKES_MAX;
+    p->takes = (n + p->grain - 1) / p->grain;
+    p->region++;
+    atomic_store(&p->done, 0);
+    atomic_store(&p->waiting, 0);
+    for (int i = 0; i < p->threads; i++) {
+        const uint64_t first = (uint64_t)p->takes * (uint64_t)i / (uint64_t)p->threads;
+        const uint64_t end = (uint64_t)p->takes * (uint64_t)(i + 1) / (uint64_t)p->threads;
+        atomic_store(&p->worker[i].share, (uint64_t)p->region << 32 | first << 16 | end);
+    }
+    ring(p);
+    run_items(p, 0);
+
+    const uint32_t takes = (uint32_t)p->takes;
+    if (spin_while(&p->done, takes, false))
+        return;
+    atomic_store(&p->waiting, 1);
+    for (uint32_t seen; (seen = atomic_load(&p->done)) != takes;)
+        futex_wait(&p->done, seen);
 }
 
 static int start(struct worker *w, int threads)
@@ -190,19 +255,23 @@ static int start(struct worker *w, int threads)
 
 int zt_pool_create(struct zt_pool **out, int threads)
 {
-    struct zt_pool *p = zt_alloc(sizeof(*p) + (size_t)(threads - 1) * sizeof(p->worker[0]));
+    struct zt_pool *p = zt_alloc(sizeof(*p) + (size_t)threads * sizeof(p->worker[0]));
     if (!p)
         return -ENOMEM;
+    p->threads = threads;
+    p->started = 1;
+    p->home = cpu_of(0, threads);
     for (int i = 1; i < threads; i++) {
-        struct worker *w = &p->worker[i - 1];
-        *w = (struct worker){ .pool = p, .thread = i };
+        struct worker *w = &p->worker[i];
+        w->pool = p;
+        w->thread = i;
         const int err = start(w, threads);
         if (err < 0) {
             zt_error("thread %d of %d: %s", i, threads, strerror(-err));
             zt_pool_destroy(&p);
             return err;
         }
-        p->workers = i;
+        p->started = i + 1;
     }
     *out = p;
     return 0;
@@ -216,7 +285,7 @@ void zt_pool_destroy(struct zt_pool **pp)
         return;
     atomic_store(&p->quit, true);
     ring(p);
-    for (int i = 0; i < p->workers; i++)
+    for (int i = 1; i < p->started; i++)
         pthread_join(p->worker[i].id, NULL);
     zt_free(p);
 }

@@ -156,6 +156,35 @@ static void test_every_item_runs_once(void **state)
     }
 }
 
+struct counts {
+    _Atomic uint8_t *ran;
+    atomic_int       wrong;
+};
+
+static void count_once(void *cookie, int i, int thread)
+{
+    struct counts *c = cookie;
+    (void)thread;
+    c->wrong += c->ran[i]++ != 0;
+}
+
+// More items than the pool counts one by one.
+static void test_many_items_run_once(void **state)
+{
+    static const int many[] = { 65535, 65536, 131070, 131071, 300000 };
+    zt_device *d = open_device(3);
+    for (size_t k = 0; k < ZT_LEN(many); k++) {
+        struct counts c = { .ran = calloc((size_t)many[k] + 1, 1) };
+        assert_non_null(c.ran);
+        zt_parallel_for(d, many[k], count_once, &c);
+        for (int i = 0; i <= many[k]; i++)
+            assert_int_equal(c.ran[i], i < many[k]);
+        assert_int_equal(c.wrong, 0);
+        free((void *)c.ran);
+    }
+    zt_device_close(&d);
+}
+
 // Two items of 60 ms on two threads: one after the other would take 120. On a busy machine not every time.
 static void test_sleeping_workers_are_woken(void **state)
 {
@@ -357,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_levels_stack_and_are_capped),
         cmocka_unit_test(test_memory_is_aligned_zeroed_and_scratch_stays),
         cmocka_unit_test(test_every_item_runs_once),
+        cmocka_unit_test(test_many_items_run_once),
         cmocka_unit_test(test_sleeping_workers_are_woken),
         cmocka_unit_test(test_threads_start_where_they_cannot_be_placed),
         cmocka_unit_test(test_linear_quantises_half_to_even),
