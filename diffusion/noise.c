@@ -23,27 +23,36 @@ void zt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
     memcpy(out, c, sizeof(c));
 }
 
-// Two deviates from two uniform words; u in (0, 1), so the logarithm is finite. sqrt is exact by IEEE 754.
-static void box_muller(uint32_t a, uint32_t b, float out[2])
+enum { WORDS = 2 * ZT_EXACT_LANES };
+
+// Two deviates from each two uniform words; u in (0, 1), so the logarithm is finite. sqrt is exact by IEEE 754.
+static void box_muller(const uint32_t r[WORDS], float out[WORDS])
 {
-    const double u = ((double)a + 0.5) * 0x1p-32, turn = ((double)b + 0.5) * 0x1p-32;
-    const double radius = sqrt(-2 * zt_exact_log(u));
-    double s, c;
-    zt_exact_sincos(turn * 6.28318530717958647693, &s, &c);
-    out[0] = (float)(radius * c);
-    out[1] = (float)(radius * s);
+    double u[ZT_EXACT_LANES], turn[ZT_EXACT_LANES], s[ZT_EXACT_LANES], c[ZT_EXACT_LANES];
+    for (int j = 0; j < ZT_EXACT_LANES; j++) {
+        u[j] = ((double)r[2 * j] + 0.5) * 0x1p-32;
+        turn[j] = ((double)r[2 * j + 1] + 0.5) * 0x1p-32 * 6.28318530717958647693;
+    }
+    zt_exact_logs(u);
+    zt_exact_sincoses(turn, s, c);
+    for (int j = 0; j < ZT_EXACT_LANES; j++) {
+        const double radius = sqrt(-2 * u[j]);
+        out[2 * j] = (float)(radius * c[j]);
+        out[2 * j + 1] = (float)(radius * s[j]);
+    }
 }
 
 void zt_noise_fill(float *out, size_t n, uint64_t seed, uint64_t frame, uint32_t step)
 {
     const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
-    for (size_t i = 0; i < n; i += 4) {
-        const uint32_t counter[4] = { (uint32_t)(i / 4), step, (uint32_t)frame, (uint32_t)(frame >> 32) };
-        uint32_t r[4];
-        float g[4];
-        zt_philox(counter, key, r);
-        box_muller(r[0], r[1], g);
-        box_muller(r[2], r[3], g + 2);
-        memcpy(out + i, g, (n - i < 4 ? n - i : 4) * sizeof(*out));
+    for (size_t i = 0; i < n; i += WORDS) {
+        uint32_t r[WORDS];
+        float g[WORDS];
+        for (int j = 0; j < WORDS; j += 4) {
+            const uint32_t counter[4] = { (uint32_t)(i / 4) + (uint32_t)j / 4, step, (uint32_t)frame, (uint32_t)(frame >> 32) };
+            zt_philox(counter, key, r + j);
+        }
+        box_muller(r, g);
+        memcpy(out + i, g, (n - i < WORDS ? n - i : WORDS) * sizeof(*out));
     }
 }

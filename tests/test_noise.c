@@ -101,6 +101,27 @@ static void exact_functions_agree_with_libm(void **state)
     assert_true(zt_exact_exp(-1000) == 0 && isfinite(zt_exact_exp(1000)));
 }
 
+static void many_at_once_have_the_bits_of_one(void **state)
+{
+    for (int i = 0; i < 20000; i++) {
+        double x[ZT_EXACT_LANES], u[ZT_EXACT_LANES], s[ZT_EXACT_LANES], c[ZT_EXACT_LANES];
+        for (int j = 0; j < ZT_EXACT_LANES; j++) {
+            x[j] = (i - 10000) * 3.1 + j * 0.77;
+            u[j] = exp((i - 10000) * 0.003 + j);
+        }
+        zt_exact_sincoses(x, s, c);
+        double l[ZT_EXACT_LANES];
+        memcpy(l, u, sizeof(l));
+        zt_exact_logs(l);
+        for (int j = 0; j < ZT_EXACT_LANES; j++) {
+            double s1, c1;
+            const double l1 = zt_exact_log(u[j]);
+            zt_exact_sincos(x[j], &s1, &c1);
+            assert_true(!memcmp(&s1, &s[j], 8) && !memcmp(&c1, &c[j], 8) && !memcmp(&l1, &l[j], 8));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +130,7 @@ int main(void)
         cmocka_unit_test(noise_is_addressed_by_seed_frame_step_and_index),
         cmocka_unit_test(noise_is_normal),
         cmocka_unit_test(exact_functions_agree_with_libm),
+        cmocka_unit_test(many_at_once_have_the_bits_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
