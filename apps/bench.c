@@ -11,6 +11,7 @@
 #include "apps/exits.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "diffusion/model.h"
 
 int zt_samples_create(zt_samples *s, int room)
 {

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "kernels/device.h"
 #include "kernels/gemm.h"
 
 #define BYTES  (512u << 20)

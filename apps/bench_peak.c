@@ -5,6 +5,7 @@
 #include "apps/bench.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "kernels/device.h"
 
 #define LOOPS 200000        // about 2 ms
 #define TIMES 7

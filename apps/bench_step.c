@@ -10,6 +10,7 @@
 #include "apps/exits.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "diffusion/model.h"
 
 typedef struct streams {
     zt_model *m;

@@ -13,6 +13,11 @@
 
 enum { ALIGN = 256, LARGE_PAGE = 2 << 20 };
 
+const char *zt_version(void)
+{
+    return ZT_VERSION;
+}
+
 // Bytes that are really allocated: whole large pages where there may be some.
 static size_t whole(size_t bytes)
 {

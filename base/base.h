@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ZT_VERSION "0.1.0"
+#include "base/version.h"
 
 #define ZT_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 #define ZT_MIN(a, b)   ((a) < (b) ? (a) : (b))

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/frame.h"
+#include "base/packet.h"
 
 // A frame as the pool sees it. The public part is first, so one address serves both.
 struct pooled {

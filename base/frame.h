@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pictures and packets: the only objects that cross threads. Pooled, reference counted.
+// Pictures: with packets the only objects that cross threads. Pooled, reference counted.
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +9,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
+// Frames of one size, used again and again.
 typedef struct zt_frame_pool zt_frame_pool;
 
 // One picture: planar 4:2:0 (I420), BT.709 limited range, chroma sited left.
@@ -38,24 +40,7 @@ zt_frame *zt_frame_get(zt_frame_pool *p);
 zt_frame *zt_frame_ref(zt_frame *f);        // returns f; from any thread
 void      zt_frame_unref(zt_frame **f);     // from any thread; takes NULL inside
 
-// One encoded access unit.
-typedef struct zt_packet {
-    uint8_t *data;
-    size_t   bytes;
-    int64_t  pts;               // ns, as in the frame
-    int64_t  dts;               // ns: pts less the encoder's reordering
-    int64_t  duration;          // ns
-    uint64_t index;             // the frame's
-    int64_t  due, sampled;      // the frame's
-    bool     key;
-    void   (*release)(struct zt_packet *p);     // called when the last reference goes
-    void    *cookie;            // release's
-    int      refs;              // atomic; zt_packet_ref/unref only
-} zt_packet;
-
-zt_packet *zt_packet_ref(zt_packet *p);     // from any thread
-void       zt_packet_unref(zt_packet **p);  // from any thread
-
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/base.h"
 
 static const char *const level_name[] = { "error", "warn", "info", "debug" };
 

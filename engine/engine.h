@@ -6,14 +6,17 @@
 #include <stdint.h>
 
 #include "base/frame.h"
-#include "diffusion/model.h"
+#include "diffusion/public.h"
 #include "engine/metrics.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
+// A thread that turns what sessions want into pictures.
 typedef struct zt_engine  zt_engine;
+// Pictures of one prompt, seed and set of controls, one after the other.
 typedef struct zt_session zt_session;
 
 // Called on the engine's thread, in order, once per picture (repeats too). Must not block unless the session is
@@ -24,14 +27,14 @@ typedef void zt_stage_fn(void *cookie, enum zt_stage stage, int64_t ns);
 
 // What to do at an exact model_frame (events files, replay).
 typedef struct zt_event {
-    uint64_t    frame;
+    uint64_t    frame;                  // model_frame from which it holds
     const char *prompt;                 // or NULL
     unsigned    set;                    // bit i: control[i] is given
-    float       control[ZT_MAX_CONTROLS];
+    float       control[ZT_MAX_CONTROLS];   // -1..1
 } zt_event;
 
 #define ZT_PROMPT_BYTES 65536           // a prompt has at most so many
-#define ZT_ENGINE_MODELS 8
+#define ZT_ENGINE_MODELS 8              // of one engine
 
 // How a model_frame was made, for making it again: of a session's log.
 typedef struct zt_script {
@@ -42,7 +45,7 @@ typedef struct zt_script {
 
 // Why a session was refused.
 typedef struct zt_refused {
-    enum zt_refusal reason;
+    enum zt_refusal reason;             // never ZT_ADMITTED
     int  retry_s;                       // ask again after so many seconds: the earliest end of a lease, 5..60
     char text[160];                     // one sentence with the numbers
 } zt_refused;
@@ -52,7 +55,7 @@ typedef struct zt_session_params {
     zt_model    *model;         // one of the engine's (the first)
     const char  *prompt;        // UTF-8, copied (the model's default prompt)
     const zt_event *event;      // in the order of their frames; copied with its prompts (none)
-    int          events;
+    int          events;        // how many
     int          w, h;          // the model's picture size (the model's own)
     int          fps;           // 1..60 (the model's own)
     int          steps_min;     // per frame, under load (1)
@@ -73,7 +76,7 @@ typedef struct zt_session_params {
     int          pool;          // frames that consumers may hold at once (8; at least those of one chunk and one more)
     zt_frame_fn *on_frame;      // required
     zt_stage_fn *on_stage;      // (none)
-    void        *cookie;
+    void        *cookie;        // of both
 } zt_session_params;
 
 // 0 or -EINVAL (logged): empty, not UTF-8 or longer than ZT_PROMPT_BYTES. From any thread.
@@ -114,6 +117,7 @@ bool zt_session_done(zt_session *s);        // zt_session_wait() would return at
 
 // Mailboxes: the latest is read when the next frame's first pass is launched. From any thread. 0 or -EINVAL.
 int  zt_session_prompt(zt_session *s, const char *text);
+// The same for a control of the model, by its index: -1..1, clamped; it holds until changed. From any thread. 0 or -EINVAL.
 int  zt_session_control(zt_session *s, int control, float value);
 // Nobody sees more than so many steps per frame at present (a poor line): a live session makes no more, though never
 // fewer than its steps_min, and what is saved is others'. 0: as many as fit again. From any thread.
@@ -126,6 +130,7 @@ int  zt_session_ignored(zt_session *s, char *out, size_t bytes);
 void zt_session_delivered(zt_session *s, uint64_t index, int64_t now);
 void zt_session_metrics(zt_session *s, zt_metrics *out);   // from any thread
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

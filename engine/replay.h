@@ -10,16 +10,18 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
+// A session as its log has it: what zt_session_params wants to make it again.
 typedef struct zt_replay {
-    char       model[128], level[16], precision[16];
-    uint64_t   hash, seed;
-    int        w, h, fps;
-    uint64_t   frames;
+    char       model[128], level[16], precision[16];    // names: of the model, its kernels and precision
+    uint64_t   hash, seed;      // zt_model_info.hash; the session's
+    int        w, h, fps;       // pixels, frames per second
+    uint64_t   frames;          // pictures of the model
     zt_script *script;          // [frames]
     zt_event  *event;           // [events], in order; owns the prompts
-    int        events;
-    uint64_t   room, event_room;
+    int        events;          // how many
+    uint64_t   room, event_room;    // the reader's own
 } zt_replay;
 
 // Strict: frames are dense from 0, controls are the model's, times descend. The last line may be cut off (a program
@@ -29,6 +31,7 @@ int  zt_replay_read(zt_replay **out, const char *path, const zt_model *m);
 int  zt_replay_parse(zt_replay **out, FILE *f, const char *label, const zt_model *m);
 void zt_replay_free(zt_replay **r);     // takes NULL inside
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
+#include "kernels/public.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,7 +18,7 @@ enum zt_space { ZT_HOST, ZT_CUDA };
 struct zt_pool;
 struct zt_backend;
 
-typedef struct zt_device {
+struct zt_device {
     enum zt_space   space;
     zt_kernels      k;              // complete; filled once by zt_device_open()
     const char     *level;          // "c", "avx2", "vnni", "avx512"; "cuda", "sm90"
@@ -29,20 +30,7 @@ typedef struct zt_device {
     const struct zt_backend *backend;   // of a GPU, or NULL
     void           *queue;          // its own
     uint32_t        features;       // of levels that it meets
-} zt_device;
-
-// Zero means the default in parentheses.
-typedef struct zt_device_params {
-    // "cpu", "cuda", "auto" (ZOETROPE_DEVICE, else auto). auto takes a GPU once its kernels are known to be right on one;
-    // until then, and without one, it takes the CPU and says why at level info.
-    const char *device;
-    const char *level;      // highest kernel level (ZOETROPE_KERNELS, else the best that runs here)
-    int         threads;    // 1..256 (the CPUs this process may use)
-} zt_device_params;
-
-// 0, -EINVAL (a name is unknown: logged), -ENODEV (not available here: logged), -ENOMEM.
-int  zt_device_open(zt_device **out, const zt_device_params *p);
-void zt_device_close(zt_device **d);
+};
 
 // 256-byte aligned, zeroed, of the device: the host reaches it by zt_device_copy() alone unless d->space is ZT_HOST.
 // NULL when there is no memory.

@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// I4: of weight matrices only, two in a byte; zt_type_bytes() has no answer for it.
-enum zt_type { ZT_F32, ZT_BF16, ZT_F16, ZT_I8, ZT_U8, ZT_I32, ZT_I4 };
+#include "kernels/public.h"
 
 typedef struct zt_tensor {
     void        *data;      // host or device address, as the device that allocated it says
@@ -15,6 +14,7 @@ typedef struct zt_tensor {
     int64_t      step[4];   // elements between neighbours along each axis; step[3] is 1
 } zt_tensor;
 
+// Not of ZT_I4.
 static inline size_t zt_type_bytes(enum zt_type t)
 {
     return t == ZT_F32 || t == ZT_I32 ? 4 : t == ZT_BF16 || t == ZT_F16 ? 2 : 1;

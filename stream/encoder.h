@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/frame.h"
+#include "base/packet.h"
 
 #ifdef __cplusplus
 extern "C" {

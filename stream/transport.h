@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/frame.h"
+#include "base/packet.h"
 #include "stream/stream.h"
 
 #ifdef __cplusplus

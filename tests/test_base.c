@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/frame.h"
 #include "base/log.h"
+#include "base/packet.h"
 #include "base/queue.h"
 
 #define ITEMS 20000

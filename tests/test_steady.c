@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "kernels/device.h"
 
 // glibc's own; ours stand in front of them for the whole program.
 void *__libc_malloc(size_t bytes);

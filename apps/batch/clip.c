@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/queue.h"
 #include "engine/replay.h"
+#include "kernels/device.h"
 #include "stream/stream.h"
 
 #define POOL 16

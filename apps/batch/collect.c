@@ -10,6 +10,7 @@
 #include "apps/batch/sha256.h"
 #include "apps/batch/work.h"
 #include "apps/exits.h"
+#include "base/base.h"
 #include "base/log.h"
 
 typedef struct sums {

@@ -5,6 +5,7 @@
 
 #include "apps/preview/preview.h"
 #include "base/base.h"
+#include "kernels/device.h"
 
 #define SETTLE 350              // ms without a change before sessions begin anew
 

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "kernels/device.h"
 
 #define LINGER (30 * ZT_S)          // `live` lives on after its last viewer
 #define ASKED  (30 * ZT_S)          // /readyz is asked by something that chooses among servers
