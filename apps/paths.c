@@ -12,6 +12,9 @@
 
 const char *zt_path_default_model(void)
 {
+    const char *given = getenv("ZOETROPE_MODEL");
+    if (given && *given)
+        return given;
 #ifdef ZT_SOURCE_MODEL
     if (!access(ZT_SOURCE_MODEL "/config.json", R_OK))
         return ZT_SOURCE_MODEL;

@@ -15,10 +15,11 @@ allowed() {
         diffusion) echo "base kernels diffusion" ;;
         engine)    echo "base kernels diffusion engine" ;;
         stream)    echo "base stream" ;;
+        lib)       echo "base kernels diffusion engine apps" ;;
         apps)      echo "base kernels diffusion engine stream apps" ;;
     esac
 }
-for layer in base kernels diffusion engine stream apps; do
+for layer in base kernels diffusion engine lib stream apps; do
     while IFS=: read -r file _ include; do
         to=${include#*\"}; to=${to%%/*}
         case $include in *\"config.h\"*) continue ;; esac
@@ -31,14 +32,14 @@ done
 lists='^(kernels/table\.c|kernels/device\.c|stream/encoders\.c|stream/transports\.c|apps/paths\.c|apps/peers\.c|apps/serve/servers\.c)$'
 while read -r file; do
     [[ $file =~ $lists ]] || complain "$file: HAVE_ or config.h outside the list files"
-done < <(grep -rlE '# *if.*\bHAVE_[A-Z]|"config\.h"' --include='*.c' --include='*.h' base kernels diffusion engine stream apps)
+done < <(grep -rlE '# *if.*\bHAVE_[A-Z]|"config\.h"' --include='*.c' --include='*.h' base kernels diffusion engine lib stream apps)
 
 n=$(find base -name '*.c' | wc -l)
 [ "$n" -le 8 ] || complain "base/: $n files, 8 at most"
 
 mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.py' '*.sh' 2>/dev/null)
 [ ${#sources[@]} -gt 0 ] ||         # not a checkout, or another user's
-    mapfile -t sources < <(find base kernels diffusion engine stream apps tests tools -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.sh')
+    mapfile -t sources < <(find base kernels diffusion engine lib stream apps examples tests tools -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.sh')
 present=()
 for file in "${sources[@]}"; do [ ! -f "$file" ] || present+=("$file"); done
 each() { while read -r file; do complain "$file: $1"; done; }
