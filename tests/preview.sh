@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Uses zoetrope-preview as a person would, under Xvfb: types, steers, records, opens every panel; takes a picture of every
 # state into OUT, and counts what GTK painted.
-#   preview.sh PREVIEW TEST_PREVIEW OUT
+#   preview.sh PREVIEW TEST_PREVIEW RENDER OUT
 set -u
-preview=$1 names=$2 out=$3
+preview=$1 names=$2 render=$3 out=$4
 for needed in Xvfb xdotool import convert ffprobe; do
     command -v $needed > /dev/null || { echo "needs $needed (Debian: xvfb xdotool imagemagick ffmpeg)"; exit 77; }
 done
@@ -110,12 +110,32 @@ for f in "$work"/Videos/Zoetrope/*.mp4; do
 done
 until_true 5 eval 'ls "$work"/Pictures/Zoetrope/*.png > /dev/null 2>&1' || bad 'no picture was saved'
 
-for page in 1 2; do
+for page in 1 2 3; do
     key alt+$page
     sleep 0.6
     shot 1$page-panel
 done
-differ 11-panel 12-panel || bad 'panels look alike'
+differ 11-panel 12-panel && differ 12-panel 13-panel || bad 'panels look alike'
+
+key ctrl+shift+s                # the session's log
+until_true 5 eval 'ls "$work"/Videos/Zoetrope/*.jsonl > /dev/null 2>&1' || bad 'no session log was saved'
+sleep 0.5
+"$render" --replay "$work"/Videos/Zoetrope/*.jsonl -n 4 -q -o "$work/again.y4m" || bad 'zoetrope-render cannot replay the session log'
+key ctrl+d
+sleep 2
+shot 14-compare
+differ 13-panel 14-compare || bad 'nothing is compared'
+key ctrl+d
+until_true 10 dark || bad 'no picture after comparing'
+sleep 5                         # long enough not to be over when it is paused
+key ctrl+p
+until_true 15 eval 'dark && [ "$(mean)" != "$(sleep 0.3; mean)" ]' || bad 'a replay does not move'
+shot 15-replay
+key space
+sleep 0.4
+[ "$(mean)" = "$(sleep 0.3; mean)" ] || bad 'a paused replay moves'
+key ctrl+l Return               # whoever asks for a picture gets a live one
+until_true 10 eval 'dark && [ "$(mean)" != "$(sleep 0.3; mean)" ]' || bad 'a prompt does not end a replay'
 
 key Escape
 xdotool mousemove 400 300 click 1
@@ -123,7 +143,7 @@ key space
 sleep 0.5
 shot 20-paused
 sleep 0.7
-[ "$(mean)" = "$(mean)" ] || bad 'a paused picture moves'
+[ "$(mean)" = "$(sleep 0.3; mean)" ] || bad 'a paused picture moves'
 key space
 key ctrl+question
 sleep 0.8

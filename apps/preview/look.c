@@ -126,7 +126,7 @@ static void fact(zt_look *l, const char *title, char *text)
 static void show_facts(zt_look *l, const zt_model_info *info)
 {
     AdwPreferencesGroup *group = ADW_PREFERENCES_GROUP(ZT_WIDGET(l->preview, "facts"));
-    const zt_device *d = zt_player_device(l->preview->player);
+    const zt_device *d = zt_player_setup(l->preview->player)->device;
     for (guint i = 0; i < l->fact->len; i++)
         adw_preferences_group_remove(group, l->fact->pdata[i]);
     g_ptr_array_set_size(l->fact, 0);

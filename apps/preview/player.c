@@ -489,9 +489,9 @@ const zt_model *zt_player_model(const zt_player *p)
     return p->setup.model;
 }
 
-const zt_device *zt_player_device(const zt_player *p)
+zt_setup *zt_player_setup(zt_player *p)
 {
-    return p->setup.device;
+    return &p->setup;
 }
 
 // ---- life

@@ -53,7 +53,7 @@ void zt_player_destroy(zt_player **p);          // ends what runs; takes NULL in
 // Copies the path; NULL: the shipped model. Ends with `opened`; the sessions of the model before have ended then.
 void zt_player_open(zt_player *p, const char *path);
 const zt_model *zt_player_model(const zt_player *p);            // NULL: none yet; valid until `opened`
-const zt_device *zt_player_device(const zt_player *p);          // likewise
+zt_setup *zt_player_setup(zt_player *p);        // borrowed, its device, model and engine likewise
 
 // Ends what runs and begins n sessions with the latest prompt, the first written down in `log` (or NULL), from a picture
 // `image` (a file's name, or NULL). Copies. Ends with `started`; of several calls before that the last one counts.

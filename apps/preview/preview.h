@@ -18,6 +18,8 @@ typedef struct zt_prompt_box zt_prompt_box;
 typedef struct zt_steer      zt_steer;
 typedef struct zt_timing     zt_timing;
 typedef struct zt_models     zt_models;
+typedef struct zt_compare    zt_compare;
+typedef struct zt_files      zt_files;
 
 // What was shown since the first picture, for --report.
 typedef struct zt_tally {
@@ -40,6 +42,8 @@ typedef struct zt_preview {
     zt_steer       *steer;
     zt_timing      *timing;
     zt_models      *models;
+    zt_compare     *compare;
+    zt_files       *files;
     struct zt_look *look;
     struct zt_transport *transport;
     char           *notice;     // what to say once a model is open, or NULL
@@ -81,12 +85,31 @@ struct zt_look *zt_look_create(zt_preview *p);
 void zt_look_destroy(struct zt_look **l);
 void zt_look_model(struct zt_look *l);
 
-// transport.c: play, pause, stop, restart; recording; pictures saved
+// transport.c: play, pause, stop, restart, replay
 struct zt_transport *zt_transport_create(zt_preview *p);
 void zt_transport_destroy(struct zt_transport **t);
 void zt_transport_started(struct zt_transport *t);
 void zt_transport_stopped(struct zt_transport *t);
-void zt_transport_shot(struct zt_transport *t, const zt_shot *s, const zt_frame *f);
+void zt_transport_leave(struct zt_transport *t);        // a replay, if there is one: something else begins
+// The first lane's; is it to be shown?
+bool zt_transport_shot(struct zt_transport *t, const zt_shot *s, const zt_frame *f);
+bool zt_transport_is_live(const struct zt_transport *t);
+
+// files.c: recordings, pictures, session logs
+zt_files *zt_files_create(zt_preview *p);
+void zt_files_destroy(zt_files **f);            // what is being recorded is finished
+void zt_files_started(zt_files *f, int w, int h, int fps);
+void zt_files_tick(zt_files *f);                // now and then
+const char *zt_files_log(const zt_files *f);    // where the session is written down
+
+// compare.c: two sessions side by side
+zt_compare *zt_compare_create(zt_preview *p);
+void zt_compare_destroy(zt_compare **c);
+int  zt_compare_takes(const zt_compare *c, zt_take take[ZT_LANES]);     // from the first makes the second: returns how many
+void zt_compare_started(zt_compare *c);
+void zt_compare_shot(zt_compare *c, int lane, const zt_shot *s);
+bool zt_compare_is_on(const zt_compare *c);
+char *zt_compare_badge(const zt_compare *c);    // of the first picture; the caller frees; NULL: nothing is compared
 
 // timing.c: the panel's plot and counts
 zt_timing *zt_timing_create(zt_preview *p);

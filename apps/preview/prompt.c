@@ -108,6 +108,8 @@ static void show(zt_prompt_box *b)
         say_unknown(b, text);
         zt_settings_remember(&p->settings, text);
         mark_chips(b);
+        if (!zt_player_runs(p->player))         // stopped, or a replay: whoever asks for a picture gets it
+            zt_window_start(p);
     }
     g_free(text);
 }

@@ -47,7 +47,8 @@ void zt_settings_load(zt_settings *s)
     *s = (zt_settings){
         .model = text(f, "model"), .prompt = text(f, "prompt"), .seed = g_key_file_get_uint64(f, GROUP, "seed", NULL),
         .steps = number(f, "steps", 0, 0, 64), .fps = number(f, "fps", 0, 0, 60), .times = number(f, "times", 2, 1, 4),
-        .compare = number(f, "compare", 0, 0, 1), .panel = flag(f, "panel", TRUE), .page = text(f, "page"),
+        .compare = number(f, "compare", 0, 0, 1), .other_seed = (guint64)number(f, "other-seed", 1, 0, 99999),
+        .other_steps = number(f, "other-steps", 1, 1, 64), .panel = flag(f, "panel", TRUE), .page = text(f, "page"),
         .width = number(f, "width", 1180, 360, 16384), .height = number(f, "height", 760, 480, 16384),
         .maximized = flag(f, "maximized", FALSE), .scheme = number(f, "scheme", 0, 0, ZT_SCHEMES - 1),
         .network = flag(f, "network", TRUE),
@@ -72,6 +73,8 @@ void zt_settings_save(const zt_settings *s)
     g_key_file_set_integer(f, GROUP, "fps", s->fps);
     g_key_file_set_integer(f, GROUP, "times", s->times);
     g_key_file_set_integer(f, GROUP, "compare", s->compare);
+    g_key_file_set_integer(f, GROUP, "other-seed", (int)s->other_seed);
+    g_key_file_set_integer(f, GROUP, "other-steps", s->other_steps);
     g_key_file_set_boolean(f, GROUP, "panel", s->panel);
     g_key_file_set_string(f, GROUP, "page", s->page ? s->page : "");
     g_key_file_set_integer(f, GROUP, "width", s->width);

@@ -18,7 +18,9 @@ typedef struct zt_settings {
     guint64  seed;
     int      steps, fps;        // 0: the model's own
     int      times;             // size of pictures, 1..4
-    int      compare;           // index of what is compared
+    int      compare;           // 0: seeds, 1: steps
+    guint64  other_seed;        // of the second picture, when they are compared
+    int      other_steps;       // 1..64
     gboolean panel;             // open
     char    *page;              // of the panel
     int      width, height;     // of the window

@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// Play, pause (the last seconds can be looked at again), stop, restart; recording; pictures saved.
+// Play, pause (the last seconds can be looked at again), stop, restart; and the same for a session that is replayed.
 #include <math.h>
 #include <string.h>
 
 #include "apps/preview/preview.h"
-#include "apps/preview/recorder.h"
+#include "apps/preview/replayer.h"
 #include "apps/preview/tape.h"
 #include "base/base.h"
 #include "base/clock.h"
 
 #define LOOK_BACK_S     30
-#define LOOK_BACK_BYTES (96 << 20)
+#define LOOK_BACK_BYTES ((size_t)96 << 20)
 #define REFRESH         500     // ms between labels
+#define MARKS           12      // prompts that are marked on the scrubber
 
-enum mode { STOPPED, LIVE, PAUSED };
+enum mode { STOPPED, LIVE, PAUSED, REPLAY };
 
 typedef struct zt_transport {
     zt_preview  *preview;
     enum mode    mode;
-    zt_tape     *tape;
-    int          w, h, fps;     // of what is on it
+    zt_tape     *tape;          // of the live session
+    zt_replayer *replayer;
+    bool         playing;       // of a replay
+    guint        turn;          // timer: a replay's next picture
+    int          fps;           // of what is shown
     GtkAdjustment *position;
     GtkWidget   *scrubber, *clock, *badge;
-    gint64       since, record_since;   // monotonic ns
+    gint64       since;         // monotonic ns
     int          shown;         // pictures since the labels were made
     gint64       shown_since;
-    zt_recorder *recorder;
     guint        refresh;
     bool         quiet;         // the scrubber is being set
 } zt_transport;
@@ -43,15 +46,37 @@ static char *minutes(gint64 ns)
     return g_strdup_printf("%d:%02d", s / 60, s % 60);
 }
 
+static int at(const zt_transport *t)
+{
+    return (int)lround(gtk_adjustment_get_value(t->position));
+}
+
+// The tape that is looked at, or NULL.
+static const zt_tape *tape(const zt_transport *t)
+{
+    return t->replayer ? zt_replayer_info(t->replayer).tape : t->tape;
+}
+
 static void set_icon(zt_transport *t)
 {
-    const bool plays = t->mode == LIVE;
+    const bool plays = t->mode == LIVE || (t->mode == REPLAY && t->playing);
     GtkWidget *button = ZT_WIDGET(t->preview, "play_button");
     gtk_button_set_icon_name(GTK_BUTTON(button), plays ? "media-playback-pause-symbolic" : "media-playback-start-symbolic");
     gtk_widget_set_tooltip_text(button, plays ? "Pause (Space)" : "Play (Space)");
     gtk_widget_set_visible(ZT_WIDGET(t->preview, "big_play"), t->mode == STOPPED);
-    gtk_widget_set_sensitive(t->scrubber, t->mode == PAUSED);
+    gtk_widget_set_sensitive(t->scrubber, t->mode == PAUSED || t->mode == REPLAY);
     gtk_widget_set_sensitive(ZT_WIDGET(t->preview, "stop_button"), t->mode != STOPPED);
+}
+
+static char *replay_text(const zt_transport *t)
+{
+    const zt_replay_info info = zt_replayer_info(t->replayer);
+    const int n = zt_tape_length(info.tape);
+    bool changed;
+    const char *prompt = n ? zt_replayer_prompt(t->replayer, zt_tape_get(info.tape, CLAMP(at(t), 0, n - 1))->model_frame, &changed) : NULL;
+    if (n < info.frames)
+        return g_strdup_printf("Replay · %d %% made", 100 * n / info.frames);
+    return prompt ? g_strdup_printf("Replay · %.60s", prompt) : g_strdup("Replay");
 }
 
 static void set_badge(zt_transport *t, double fps)
@@ -59,11 +84,27 @@ static void set_badge(zt_transport *t, double fps)
     gtk_widget_set_visible(t->badge, true);
     if (t->mode == STOPPED) {
         set_label(t->badge, g_strdup("Stopped"));
+    } else if (t->mode == REPLAY) {
+        set_label(t->badge, replay_text(t));
     } else if (t->mode == PAUSED) {
         const double back = (gtk_adjustment_get_upper(t->position) - gtk_adjustment_get_value(t->position)) / t->fps;
         set_label(t->badge, back < 0.05 ? g_strdup("Paused") : g_strdup_printf("Paused · −%.1f s", back));
     } else {
-        set_label(t->badge, g_strdup_printf("Live · %.1f fps", fps));
+        char *mine = zt_compare_badge(t->preview->compare);
+        set_label(t->badge, g_strdup_printf("%s · %.1f fps", mine ? mine : "Live", fps));
+        g_free(mine);
+    }
+}
+
+static void set_clock(zt_transport *t, gint64 now)
+{
+    if (t->mode == LIVE) {
+        set_label(t->clock, minutes(now - t->since));
+    } else if (t->mode == REPLAY) {
+        char *here = minutes((gint64)at(t) * ZT_S / t->fps), *all = minutes((gint64)zt_replayer_info(t->replayer).frames * ZT_S / t->fps);
+        set_label(t->clock, g_strdup_printf("%s / %s", here, all));
+        g_free(here);
+        g_free(all);
     }
 }
 
@@ -81,28 +122,36 @@ static gboolean on_refresh(gpointer cookie)
 {
     zt_transport *t = cookie;
     const gint64 now = zt_now();
-    if (t->mode == LIVE) {
-        set_label(t->clock, minutes(now - t->since));
+    if (t->mode == LIVE || t->mode == REPLAY)
         set_badge(t, (double)t->shown * ZT_S / (double)(now - t->shown_since));
-    }
+    set_clock(t, now);
+    if (t->mode == REPLAY)
+        gtk_range_set_fill_level(GTK_RANGE(t->scrubber), zt_tape_length(zt_replayer_info(t->replayer).tape) - 1);
     if (now - t->shown_since > 2 * ZT_S) {
         t->shown = 0;
         t->shown_since = now;
     }
-    if (t->recorder)
-        set_label(ZT_WIDGET(t->preview, "badge_record"), g_strconcat("● ", minutes(now - t->record_since), NULL));
+    zt_files_tick(t->preview->files);
     return G_SOURCE_CONTINUE;
 }
 
 // ---- modes
 
+static void show_at(zt_transport *t)
+{
+    const zt_tape *from = tape(t);
+    const int n = from ? zt_tape_length(from) : 0;
+    if (n)
+        zt_view_show(t->preview->view[0], zt_tape_get(from, CLAMP(at(t), 0, n - 1)), t->preview->settings.times);
+}
+
 static void on_scrubbed(zt_transport *t)
 {
-    if (t->quiet || t->mode != PAUSED || !t->tape || !zt_tape_length(t->tape))
+    if (t->quiet || (t->mode != PAUSED && t->mode != REPLAY))
         return;
-    const int n = zt_tape_length(t->tape), i = (int)lround(gtk_adjustment_get_value(t->position));
-    zt_view_show(t->preview->view[0], zt_tape_get(t->tape, CLAMP(i, 0, n - 1)), t->preview->settings.times);
+    show_at(t);
     set_badge(t, 0);
+    set_clock(t, zt_now());
 }
 
 static void set_mode(zt_transport *t, enum mode mode)
@@ -114,15 +163,32 @@ static void set_mode(zt_transport *t, enum mode mode)
     set_badge(t, 0);
 }
 
+static void leave_replay(zt_transport *t)
+{
+    if (t->turn)
+        g_source_remove(t->turn);
+    t->turn = 0;
+    t->playing = false;
+    if (!t->replayer)
+        return;
+    zt_replayer_close(&t->replayer);
+    gtk_scale_clear_marks(GTK_SCALE(t->scrubber));
+    gtk_range_set_show_fill_level(GTK_RANGE(t->scrubber), FALSE);
+    gtk_range_set_restrict_to_fill_level(GTK_RANGE(t->scrubber), FALSE);
+}
+
+void zt_transport_leave(zt_transport *t)
+{
+    leave_replay(t);
+}
+
 void zt_transport_started(zt_transport *t)
 {
     const zt_model_info *info = zt_model_get_info(zt_player_model(t->preview->player));
-    const int fps = t->preview->settings.fps ? t->preview->settings.fps : info->fps;
-    if (t->recorder && (info->w != t->w || info->h != t->h || fps != t->fps))
-        g_action_group_activate_action(G_ACTION_GROUP(t->preview->window), "record", NULL);     // a file has one size and rate
+    t->fps = t->preview->settings.fps ? t->preview->settings.fps : info->fps;
+    zt_files_started(t->preview->files, info->w, info->h, t->fps);
     zt_tape_destroy(&t->tape);
-    zt_tape_create(&t->tape, info->w, info->h, LOOK_BACK_S * fps, LOOK_BACK_BYTES, true);
-    t->w = info->w, t->h = info->h, t->fps = fps;
+    zt_tape_create(&t->tape, info->w, info->h, LOOK_BACK_S * t->fps, LOOK_BACK_BYTES, true);
     t->since = zt_now();
     set_mode(t, LIVE);
     set_scrubber(t);
@@ -130,19 +196,31 @@ void zt_transport_started(zt_transport *t)
 
 void zt_transport_stopped(zt_transport *t)
 {
+    leave_replay(t);
     set_mode(t, STOPPED);
 }
 
-void zt_transport_shot(zt_transport *t, const zt_shot *s, const zt_frame *f)
+bool zt_transport_shot(zt_transport *t, const zt_shot *s, const zt_frame *f)
 {
-    if (!f || t->mode == STOPPED)
-        return;
-    if (t->mode == PAUSED)      // the world goes on
-        return;
+    if (!f || t->mode != LIVE)          // paused: the world goes on
+        return false;
     t->shown += s->outcome != ZT_REPEATED;
     if (t->tape && s->outcome != ZT_REPEATED && zt_tape_push(t->tape, f) == 0 && zt_tape_length(t->tape) % 12 == 0)
         set_scrubber(t);
-    zt_view_show(t->preview->view[0], f, t->preview->settings.times);
+    return true;
+}
+
+bool zt_transport_is_live(const zt_transport *t)
+{
+    return t->mode == LIVE;
+}
+
+static void play_replay(zt_transport *t)
+{
+    t->playing = !t->playing;
+    if (t->playing && at(t) >= zt_replayer_info(t->replayer).frames - 1)
+        gtk_adjustment_set_value(t->position, 0);
+    set_icon(t);
 }
 
 static void on_play(GSimpleAction *a, GVariant *v, gpointer cookie)
@@ -150,11 +228,13 @@ static void on_play(GSimpleAction *a, GVariant *v, gpointer cookie)
     zt_transport *t = cookie;
     if (t->mode == STOPPED) {
         zt_window_start(t->preview);
-        return;
+    } else if (t->mode == REPLAY) {
+        play_replay(t);
+    } else {
+        if (t->mode == LIVE)
+            set_scrubber(t);
+        set_mode(t, t->mode == LIVE ? PAUSED : LIVE);
     }
-    if (t->mode == LIVE)
-        set_scrubber(t);
-    set_mode(t, t->mode == LIVE ? PAUSED : LIVE);
 }
 
 static void on_stop(GSimpleAction *a, GVariant *v, gpointer cookie)
@@ -162,114 +242,90 @@ static void on_stop(GSimpleAction *a, GVariant *v, gpointer cookie)
     zt_transport *t = cookie;
     zt_player_stop(t->preview->player);
     zt_window_busy(t->preview, NULL);
-    set_mode(t, STOPPED);
+    zt_transport_stopped(t);
 }
 
 static void on_restart(GSimpleAction *a, GVariant *v, gpointer cookie)
 {
-    zt_window_start(((zt_transport *)cookie)->preview);
+    zt_transport *t = cookie;
+    if (t->mode == REPLAY)
+        gtk_adjustment_set_value(t->position, 0);
+    else
+        zt_window_start(t->preview);
 }
 
-// ---- files
+// ---- replay
 
-static void saved(zt_transport *t, const char *path, const char *error)
+// It goes on as far as frames have been made.
+static gboolean on_turn(gpointer cookie)
 {
-    char *name = g_path_get_basename(path), *safe = g_markup_escape_text(name, -1);
+    zt_transport *t = cookie;
+    const zt_replay_info info = zt_replayer_info(t->replayer);
+    if (!t->playing || at(t) + 1 >= zt_tape_length(info.tape))
+        return G_SOURCE_CONTINUE;
+    gtk_adjustment_set_value(t->position, at(t) + 1);
+    if (at(t) >= info.frames - 1) {
+        t->playing = false;
+        set_icon(t);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void mark_prompts(zt_transport *t, int frames)
+{
+    int marks = 0;
+    for (int i = 1; i < frames && marks < MARKS; i++) {
+        bool changed;
+        zt_replayer_prompt(t->replayer, (uint64_t)i, &changed);
+        if (changed)
+            gtk_scale_add_mark(GTK_SCALE(t->scrubber), i, GTK_POS_BOTTOM, NULL);
+        marks += changed;
+    }
+}
+
+static void on_ready(void *cookie, const char *error)
+{
+    zt_transport *t = cookie;
+    zt_window_busy(t->preview, NULL);
     if (error) {
-        zt_window_toast(t->preview, "%s: %s", name, error);
-    } else {
-        char *text = g_strconcat("Saved ", safe, NULL);
-        AdwToast *toast = adw_toast_new(text);
-        adw_toast_set_button_label(toast, "Show");
-        adw_toast_set_action_name(toast, "win.show-folder");
-        adw_toast_set_action_target_value(toast, g_variant_new_string(path));
-        adw_toast_overlay_add_toast(ADW_TOAST_OVERLAY(ZT_WIDGET(t->preview, "toasts")), toast);
-        g_free(text);
-    }
-    g_free(safe);
-    g_free(name);
-}
-
-static void on_show_folder(GSimpleAction *a, GVariant *v, gpointer cookie)
-{
-    zt_transport *t = cookie;
-    char *folder = g_path_get_dirname(g_variant_get_string(v, NULL)), *uri = g_filename_to_uri(folder, NULL, NULL);
-    if (uri)
-        gtk_show_uri(t->preview->window, uri, GDK_CURRENT_TIME);
-    g_free(uri);
-    g_free(folder);
-}
-
-static void on_recorded(void *cookie, const char *path, const char *error)
-{
-    zt_transport *t = cookie;
-    if (t->preview->transport)          // else the window is closing
-        saved(t, path, error);
-}
-
-static void show_recording(zt_transport *t)
-{
-    gtk_widget_set_visible(ZT_WIDGET(t->preview, "badge_record"), t->recorder != NULL);
-    gtk_widget_set_tooltip_text(ZT_WIDGET(t->preview, "record_button"), t->recorder ? "Stop recording (Ctrl+Shift+R)"
-                                                                                    : "Record (Ctrl+Shift+R)");
-    set_label(ZT_WIDGET(t->preview, "badge_record"), g_strdup("● 0:00"));
-}
-
-static void on_record(GSimpleAction *a, GVariant *v, gpointer cookie)
-{
-    zt_transport *t = cookie;
-    if (t->recorder) {
-        zt_recorder_stop(&t->recorder, false);
-    } else if (t->mode != STOPPED) {
-        char *path = zt_window_new_file(t->preview, G_USER_DIRECTORY_VIDEOS, ".mp4");
-        const int err = path ? zt_recorder_start(&t->recorder, t->preview->player, path, t->w, t->h, t->preview->settings.times,
-                                                 t->fps, on_recorded, t) : 0;
-        char *line = err ? zt_player_error() : NULL;
-        if (err)
-            zt_window_toast(t->preview, "Cannot record: %s", line ? line : g_strerror(-err));
-        t->record_since = zt_now();
-        free(line);
-        g_free(path);
-    }
-    g_simple_action_set_state(a, g_variant_new_boolean(t->recorder != NULL));
-    show_recording(t);
-}
-
-typedef struct picture {
-    zt_transport *transport;
-    GdkTexture   *texture;
-    char         *path;
-} picture;
-
-static void save_picture(GTask *task, gpointer source, gpointer cookie, GCancellable *cancel)
-{
-    picture *pic = cookie;
-    g_task_return_boolean(task, gdk_texture_save_to_png(pic->texture, pic->path));
-}
-
-static void on_picture(GObject *source, GAsyncResult *result, gpointer cookie)
-{
-    picture *pic = cookie;
-    const gboolean good = g_task_propagate_boolean(G_TASK(result), NULL);
-    saved(pic->transport, pic->path, good ? NULL : "it cannot be written");
-    g_object_unref(pic->texture);
-    g_free(pic->path);
-    g_free(pic);
-}
-
-static void on_snapshot(GSimpleAction *a, GVariant *v, gpointer cookie)
-{
-    zt_transport *t = cookie;
-    GdkTexture *texture = zt_view_texture(t->preview->view[0]);
-    char *path = texture ? zt_window_new_file(t->preview, G_USER_DIRECTORY_PICTURES, ".png") : NULL;
-    if (!path)
+        zt_window_toast(t->preview, "%s", error);
+        zt_transport_stopped(t);
         return;
-    picture *pic = g_new(picture, 1);
-    *pic = (picture){ t, g_object_ref(texture), path };
-    GTask *task = g_task_new(t->preview->window, NULL, on_picture, pic);
-    g_task_set_task_data(task, pic, NULL);
-    g_task_run_in_thread(task, save_picture);
-    g_object_unref(task);
+    }
+    const zt_replay_info info = zt_replayer_info(t->replayer);
+    t->fps = info.fps;
+    t->quiet = true;
+    gtk_adjustment_set_value(t->position, 0);
+    gtk_adjustment_set_upper(t->position, info.frames > 1 ? info.frames - 1 : 1);
+    gtk_range_set_fill_level(GTK_RANGE(t->scrubber), 0);
+    gtk_range_set_show_fill_level(GTK_RANGE(t->scrubber), TRUE);
+    gtk_range_set_restrict_to_fill_level(GTK_RANGE(t->scrubber), TRUE);
+    t->quiet = false;
+    mark_prompts(t, info.frames);
+    t->playing = true;
+    t->turn = g_timeout_add((guint)(1000 / info.fps), on_turn, t);
+    set_mode(t, REPLAY);
+}
+
+static void replay(zt_transport *t, const char *path)
+{
+    leave_replay(t);
+    zt_window_busy(t->preview, "Reading the session…");
+    t->mode = STOPPED;
+    t->replayer = zt_replayer_open(t->preview->player, path, on_ready, t);
+}
+
+static void on_replay(GSimpleAction *a, GVariant *v, gpointer cookie)
+{
+    replay(cookie, g_variant_get_string(v, NULL));
+}
+
+// The session that has just been watched.
+static void on_replay_this(GSimpleAction *a, GVariant *v, gpointer cookie)
+{
+    zt_transport *t = cookie;
+    if (t->mode != REPLAY)
+        replay(t, zt_files_log(t->preview->files));
 }
 
 // ---- life
@@ -277,8 +333,7 @@ static void on_snapshot(GSimpleAction *a, GVariant *v, gpointer cookie)
 zt_transport *zt_transport_create(zt_preview *p)
 {
     static const GActionEntry entries[] = {
-        { "play", on_play }, { "stop", on_stop }, { "restart", on_restart }, { "record", on_record, NULL, "false" },
-        { "snapshot", on_snapshot }, { "show-folder", on_show_folder, "s" },
+        { "play", on_play }, { "stop", on_stop }, { "restart", on_restart }, { "replay", on_replay, "s" }, { "replay-this", on_replay_this },
     };
     zt_transport *t = g_new0(zt_transport, 1);
     t->preview = p;
@@ -300,7 +355,9 @@ void zt_transport_destroy(zt_transport **transport)
         return;
     *transport = NULL;
     g_source_remove(t->refresh);
-    zt_recorder_stop(&t->recorder, true);
+    if (t->turn)
+        g_source_remove(t->turn);
+    zt_replayer_close(&t->replayer);
     zt_tape_destroy(&t->tape);
     g_free(t);
 }

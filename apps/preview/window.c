@@ -26,7 +26,7 @@ static void show_page(zt_preview *p, const char *name)
     adw_flap_set_locked(ADW_FLAP(ZT_WIDGET(p, "flap")), TRUE);
     adw_flap_set_reveal_flap(ADW_FLAP(ZT_WIDGET(p, "flap")), !strcmp(name, "stage") && p->settings.panel && !is_narrow(p));
     static const char *const live[] = { "play", "restart", "stop", "record", "snapshot", "dice", "prompt", "compare", "save-log",
-                                        "open-log", "open-picture", "panel", "share" };
+                                        "open-log", "open-picture", "panel", "share", "replay-this" };
     for (size_t i = 0; i < ZT_LEN(live); i++) {
         GAction *a = g_action_map_lookup_action(G_ACTION_MAP(p->window), live[i]);
         if (a)
@@ -90,10 +90,12 @@ static void start(zt_preview *p, const char *picture)
     const zt_settings *s = &p->settings;
     if (!zt_player_model(p->player))
         return;
-    const zt_take take = { .seed = s->seed, .steps = s->steps, .fps = s->fps };
+    zt_take take[ZT_LANES] = { { .seed = s->seed, .steps = s->steps, .fps = s->fps } };
+    const int n = zt_compare_takes(p->compare, take);
     describe(p);
+    zt_transport_leave(p->transport);
     zt_window_busy(p, "Starting…");
-    zt_player_start(p->player, &take, 1, NULL, picture);
+    zt_player_start(p->player, take, n, zt_files_log(p->files), picture);
 }
 
 void zt_window_start(zt_preview *p)
@@ -129,6 +131,7 @@ static void on_opened(void *cookie, const char *error, bool missing)
         show_page(p, missing ? "empty" : "error");
         return;
     }
+    zt_transport_leave(p->transport);           // its session is of the model before
     g_free(p->settings.model);
     p->settings.model = g_strdup(p->opening);
     zt_look_model(p->look);
@@ -168,6 +171,7 @@ static void on_started(void *cookie, const char *error)
         return;
     }
     zt_timing_started(p->timing);
+    zt_compare_started(p->compare);
     zt_transport_started(p->transport);
     zt_steer_again(p->steer);
 }
@@ -185,14 +189,14 @@ static void on_shot(void *cookie, int lane, const zt_shot *shot, const zt_frame 
     if (f)
         zt_window_busy(p, NULL);
     zt_timing_shot(p->timing, lane, shot);
+    zt_compare_shot(p->compare, lane, shot);
     if (lane == 0) {
         p->tally.first = p->tally.first ? p->tally.first : shot->shown;
         p->tally.last = shot->shown ? shot->shown : p->tally.last;
         p->tally.outcome[shot->outcome]++;
-        zt_transport_shot(p->transport, shot, f);
-    } else if (f) {
-        zt_view_show(p->view[lane], f, p->settings.times);
     }
+    if (lane == 0 ? zt_transport_shot(p->transport, shot, f) : f && zt_transport_is_live(p->transport))
+        zt_view_show(p->view[lane], f, p->settings.times);
 }
 
 // ---- actions
@@ -299,8 +303,9 @@ static void add_actions(zt_preview *p)
         { "win.fullscreen", { "F11" } }, { "win.panel", { "F9" } }, { "win.prompt", { "<Primary>l" } },
         { "win.page::look", { "<Alt>1", "<Primary>comma" } }, { "win.page::timing", { "<Alt>2" } },
         { "win.page::compare", { "<Alt>3" } }, { "win.page::share", { "<Alt>4" } }, { "win.restart", { "<Primary>r" } },
-        { "win.record", { "<Primary><Shift>r" } }, { "win.snapshot", { "<Primary>s" } }, { "win.dice", { "<Primary>n" } },
+        { "win.record", { "<Primary><Shift>r" } }, { "win.snapshot", { "<Primary>s" } }, { "win.save-log", { "<Primary><Shift>s" } }, { "win.dice", { "<Primary>n" } },
         { "win.compare", { "<Primary>d" } }, { "win.open-model", { "<Primary>o" } }, { "win.open-log", { "<Primary><Shift>o" } },
+        { "win.replay-this", { "<Primary>p" } },
         { "win.show-help-overlay", { "<Primary>question", "F1" } }, { "window.close", { "<Primary>w" } },
     };
     g_action_map_add_action_entries(G_ACTION_MAP(p->window), entries, G_N_ELEMENTS(entries), p);
@@ -362,7 +367,8 @@ static gboolean on_close(zt_preview *p)
     p->tally.painted = zt_view_painted(p->view[0]);
     zt_settings_save(s);
     zt_player_stop(p->player);                  // nothing is told any more
-    zt_transport_destroy(&p->transport);        // what is being recorded is finished
+    zt_transport_destroy(&p->transport);
+    zt_files_destroy(&p->files);                // what is being recorded is finished
     return FALSE;
 }
 
@@ -393,6 +399,7 @@ static void make_window(zt_preview *p)
     g_object_unref(help);
     add_panel(p, "panel_look", "look", "Picture", "image-x-generic-symbolic");
     add_panel(p, "panel_timing", "timing", "Timing", "power-profile-performance-symbolic");
+    add_panel(p, "panel_compare", "compare", "Compare", "view-dual-symbolic");
     make_views(p);
     add_actions(p);
     static const GActionEntry quit[] = { { "quit", on_quit } };
@@ -407,6 +414,8 @@ void zt_window_create(zt_preview *p)
     const char *prompt = p->asked_prompt ? p->asked_prompt : p->settings.prompt;
     if (prompt)
         zt_player_prompt(p->player, prompt);
+    p->files = zt_files_create(p);
+    p->compare = zt_compare_create(p);
     p->transport = zt_transport_create(p);
     p->timing = zt_timing_create(p);
     p->look = zt_look_create(p);
@@ -435,11 +444,13 @@ void zt_window_destroy(zt_preview *p)
         g_source_remove(p->folding);
     g_clear_object(&p->ui);             // widgets go before the parts that listen to them
     zt_models_destroy(&p->models);
+    zt_compare_destroy(&p->compare);
     zt_steer_destroy(&p->steer);
     zt_prompt_box_destroy(&p->prompt);
     zt_look_destroy(&p->look);
     zt_timing_destroy(&p->timing);
     zt_transport_destroy(&p->transport);
+    zt_files_destroy(&p->files);
     for (int i = 0; i < ZT_LANES; i++)
         g_clear_object(&p->view[i]);
     g_clear_pointer(&p->opening, g_free);
