@@ -81,6 +81,9 @@ stop
 
 # ---- a session
 
+mkdir -p "$work/config/zoetrope"
+printf '[preview]\nnetwork=false\n' > "$work/config/zoetrope/preview.ini"
+export ZOETROPE_LOG=info
 start -p 'ice at noon' --seed 3
 until_true 20 light || bad "no picture: $(mean)"
 shot 04-live
@@ -137,6 +140,28 @@ sleep 0.4
 key ctrl+l Return               # whoever asks for a picture gets a live one
 until_true 10 eval 'dark && [ "$(mean)" != "$(sleep 0.3; mean)" ]' || bad 'a prompt does not end a replay'
 
+key alt+4
+sleep 0.4
+shot 16-panel
+key ctrl+shift+n
+until_true 10 grep -q 'sharing http' "$work/log" || bad 'nothing is shared'
+sleep 1
+shot 17-sharing
+differ 16-panel 17-sharing || bad 'sharing shows no address'
+page=$(sed -n 's/.*sharing \(http[^ ]*\) .*/\1/p' "$work/log") rtsp=$(sed -n 's/.*sharing .*\(rtsp:.*\)/\1/p' "$work/log")
+case $rtsp in
+    *:0/live) echo 'built without RTSP' ;;
+    *) [ "$(timeout 20 ffprobe -v error -rtsp_transport tcp -show_entries stream=codec_name -of csv=p=0 "$rtsp")" = h264 ] || bad "nothing at $rtsp" ;;
+esac
+if command -v curl > /dev/null && [ "${page%:0/}" = "$page" ]; then
+    curl -sf -m 5 "$page" -o "$work/page" && grep -q '<html' "$work/page" || bad 'no viewer page'
+    curl -sf -m 10 "${page}s/live.jpg" -o "$work/live.jpg" && [ "$(convert "$work/live.jpg" -format '%wx%h' info:)" = 512x288 ] || bad 'no live picture'
+    curl -sf -m 5 -X PATCH -H 'Content-Type: application/json' -d '{"prompt": "ice at noon"}' "${page}sessions/live" > /dev/null || bad 'no steering'
+    until_true 15 light || bad "a viewer's prompt does not change the picture"
+fi
+key ctrl+shift+n
+[ "${page%:0/}" != "$page" ] || until_true 10 eval '! curl -s -m 2 "$page" > /dev/null' || bad 'sharing does not end'
+
 key Escape
 xdotool mousemove 400 300 click 1
 key space
@@ -159,7 +184,7 @@ key F9
 shot 23-narrow-panel
 key F9
 stop
-grep -q '^prompt=volcano at night' "$work/config/zoetrope/preview.ini" || bad 'the prompt is not kept'
+grep -q '^prompt=ice at noon' "$work/config/zoetrope/preview.ini" || bad 'the prompt is not kept'
 
 # ---- dark, and what was kept
 

@@ -51,7 +51,7 @@ static int report(const program *s)
     }
     const double seconds = (double)(t->last - t->first) / ZT_S;
     fprintf(f, "{\"painted\": %" PRIu64 ", \"seconds\": %.3f, \"fps\": %.2f, \"outcomes\": {", t->painted, seconds,
-            seconds > 0 ? (double)(t->painted - 1) / seconds : 0.0);
+            seconds > 0 && t->painted ? (double)(t->painted - 1) / seconds : 0.0);
     for (int i = 0; i < ZT_OUTCOMES; i++)
         fprintf(f, "%s\"%s\": %" PRIu64, i ? ", " : "", zt_outcome_name[i], t->outcome[i]);
     fprintf(f, "}}\n");

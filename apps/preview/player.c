@@ -408,7 +408,7 @@ static gboolean look_after(gpointer cookie)
         return G_SOURCE_CONTINUE;
     char *line = zt_player_error();
     zt_player_stop(p);
-    p->events.ended(p->events.cookie, line ? line : strerror(-err));
+    p->events.ended(p->events.cookie, line ? line : strerror(-err), err == -ETIME);
     free(line);
     return G_SOURCE_CONTINUE;
 }

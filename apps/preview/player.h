@@ -41,8 +41,8 @@ typedef struct zt_player_events {
     void (*started)(void *cookie, const char *error);
     // A picture to show now; f (borrowed) is NULL for one that was skipped.
     void (*shot)(void *cookie, int lane, const zt_shot *shot, const zt_frame *f);
-    // What was being made has ended by itself.
-    void (*ended)(void *cookie, const char *error);
+    // What was being made has ended by itself. busy: frames take too long at present, later it may do.
+    void (*ended)(void *cookie, const char *error, bool busy);
     void *cookie;
 } zt_player_events;
 
@@ -68,7 +68,7 @@ void zt_player_control(zt_player *p, int control, float value);
 void zt_player_metrics(zt_player *p, int lane, zt_metrics *out);
 
 // Every picture of the first lane from here on also goes to `fn`, on the engine's thread: it must not wait. The frames'
-// indices rise from one session to the next. One at a place, 0..1; NULL: none, and it is not called any more.
+// indices rise from one session to the next. One at a place, 0..1; NULL: none, and it is not called any more. From any thread.
 void zt_player_tap(zt_player *p, int place, zt_frame_fn *fn, void *cookie);
 
 // Runs `work` on the player's thread, in order with the rest, then `done` (or NULL) on the main thread.

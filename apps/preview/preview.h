@@ -20,6 +20,7 @@ typedef struct zt_timing     zt_timing;
 typedef struct zt_models     zt_models;
 typedef struct zt_compare    zt_compare;
 typedef struct zt_files      zt_files;
+typedef struct zt_share      zt_share;
 
 // What was shown since the first picture, for --report.
 typedef struct zt_tally {
@@ -44,11 +45,14 @@ typedef struct zt_preview {
     zt_models      *models;
     zt_compare     *compare;
     zt_files       *files;
+    zt_share       *share;
     struct zt_look *look;
     struct zt_transport *transport;
     char           *notice;     // what to say once a model is open, or NULL
     guint           busy;       // timer: shown when it takes longer
     guint           folding;    // idle: the panel opens or closes
+    guint           retry;      // timer
+    int             retries;
     zt_tally        tally;
 } zt_preview;
 
@@ -110,6 +114,11 @@ void zt_compare_started(zt_compare *c);
 void zt_compare_shot(zt_compare *c, int lane, const zt_shot *s);
 bool zt_compare_is_on(const zt_compare *c);
 char *zt_compare_badge(const zt_compare *c);    // of the first picture; the caller frees; NULL: nothing is compared
+
+// share.c: others watch and steer
+zt_share *zt_share_create(zt_preview *p);
+void zt_share_destroy(zt_share **s);
+void zt_share_started(zt_share *s);             // ends it when the pictures are other ones
 
 // timing.c: the panel's plot and counts
 zt_timing *zt_timing_create(zt_preview *p);

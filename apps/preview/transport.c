@@ -63,7 +63,7 @@ static void set_icon(zt_transport *t)
     GtkWidget *button = ZT_WIDGET(t->preview, "play_button");
     gtk_button_set_icon_name(GTK_BUTTON(button), plays ? "media-playback-pause-symbolic" : "media-playback-start-symbolic");
     gtk_widget_set_tooltip_text(button, plays ? "Pause (Space)" : "Play (Space)");
-    gtk_widget_set_visible(ZT_WIDGET(t->preview, "big_play"), t->mode == STOPPED);
+    gtk_widget_set_visible(ZT_WIDGET(t->preview, "big_play"), t->mode == STOPPED && !t->preview->retry);
     gtk_widget_set_sensitive(t->scrubber, t->mode == PAUSED || t->mode == REPLAY);
     gtk_widget_set_sensitive(ZT_WIDGET(t->preview, "stop_button"), t->mode != STOPPED);
 }

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 
 #define BUSY_AFTER 250          // ms until a wait is shown
+#define RETRIES    4            // after 1, 2, 4 and 8 s
+#define STEADY     120          // frames after which all is well again
 
 // ---- pages
 
@@ -92,6 +94,9 @@ static void start(zt_preview *p, const char *picture)
         return;
     zt_take take[ZT_LANES] = { { .seed = s->seed, .steps = s->steps, .fps = s->fps } };
     const int n = zt_compare_takes(p->compare, take);
+    if (p->retry)
+        g_source_remove(p->retry);
+    p->retry = 0;
     describe(p);
     zt_transport_leave(p->transport);
     zt_window_busy(p, "Starting…");
@@ -131,6 +136,7 @@ static void on_opened(void *cookie, const char *error, bool missing)
         show_page(p, missing ? "empty" : "error");
         return;
     }
+    zt_share_started(p->share);
     zt_transport_leave(p->transport);           // its session is of the model before
     g_free(p->settings.model);
     p->settings.model = g_strdup(p->opening);
@@ -172,15 +178,32 @@ static void on_started(void *cookie, const char *error)
     }
     zt_timing_started(p->timing);
     zt_compare_started(p->compare);
+    zt_share_started(p->share);
     zt_transport_started(p->transport);
     zt_steer_again(p->steer);
 }
 
-static void on_ended(void *cookie, const char *error)
+static gboolean on_retry(gpointer cookie)
 {
     zt_preview *p = cookie;
-    zt_window_toast(p, "It stopped: %s", error);
+    p->retry = 0;
+    zt_window_start(p);
+    return G_SOURCE_REMOVE;
+}
+
+// Other programs may keep this computer busy: it is tried again, less and less often.
+static void on_ended(void *cookie, const char *error, bool busy)
+{
+    zt_preview *p = cookie;
+    const bool again = busy && p->retries < RETRIES;
+    if (again)
+        p->retry = g_timeout_add_seconds(1u << p->retries++, on_retry, p);
     zt_transport_stopped(p->transport);
+    if (!again) {
+        zt_window_toast(p, "It stopped: %s", error);
+        return;
+    }
+    zt_window_busy(p, "This computer is busy, one moment…");
 }
 
 static void on_shot(void *cookie, int lane, const zt_shot *shot, const zt_frame *f)
@@ -194,6 +217,8 @@ static void on_shot(void *cookie, int lane, const zt_shot *shot, const zt_frame 
         p->tally.first = p->tally.first ? p->tally.first : shot->shown;
         p->tally.last = shot->shown ? shot->shown : p->tally.last;
         p->tally.outcome[shot->outcome]++;
+        if (shot->model_frame > STEADY)
+            p->retries = 0;
     }
     if (lane == 0 ? zt_transport_shot(p->transport, shot, f) : f && zt_transport_is_live(p->transport))
         zt_view_show(p->view[lane], f, p->settings.times);
@@ -305,7 +330,7 @@ static void add_actions(zt_preview *p)
         { "win.page::compare", { "<Alt>3" } }, { "win.page::share", { "<Alt>4" } }, { "win.restart", { "<Primary>r" } },
         { "win.record", { "<Primary><Shift>r" } }, { "win.snapshot", { "<Primary>s" } }, { "win.save-log", { "<Primary><Shift>s" } }, { "win.dice", { "<Primary>n" } },
         { "win.compare", { "<Primary>d" } }, { "win.open-model", { "<Primary>o" } }, { "win.open-log", { "<Primary><Shift>o" } },
-        { "win.replay-this", { "<Primary>p" } },
+        { "win.replay-this", { "<Primary>p" } }, { "win.share", { "<Primary><Shift>n" } },
         { "win.show-help-overlay", { "<Primary>question", "F1" } }, { "window.close", { "<Primary>w" } },
     };
     g_action_map_add_action_entries(G_ACTION_MAP(p->window), entries, G_N_ELEMENTS(entries), p);
@@ -368,6 +393,7 @@ static gboolean on_close(zt_preview *p)
     zt_settings_save(s);
     zt_player_stop(p->player);                  // nothing is told any more
     zt_transport_destroy(&p->transport);
+    zt_share_destroy(&p->share);
     zt_files_destroy(&p->files);                // what is being recorded is finished
     return FALSE;
 }
@@ -400,6 +426,7 @@ static void make_window(zt_preview *p)
     add_panel(p, "panel_look", "look", "Picture", "image-x-generic-symbolic");
     add_panel(p, "panel_timing", "timing", "Timing", "power-profile-performance-symbolic");
     add_panel(p, "panel_compare", "compare", "Compare", "view-dual-symbolic");
+    add_panel(p, "panel_share", "share", "Share", "emblem-shared-symbolic");
     make_views(p);
     add_actions(p);
     static const GActionEntry quit[] = { { "quit", on_quit } };
@@ -416,6 +443,7 @@ void zt_window_create(zt_preview *p)
         zt_player_prompt(p->player, prompt);
     p->files = zt_files_create(p);
     p->compare = zt_compare_create(p);
+    p->share = zt_share_create(p);
     p->transport = zt_transport_create(p);
     p->timing = zt_timing_create(p);
     p->look = zt_look_create(p);
@@ -442,9 +470,12 @@ void zt_window_destroy(zt_preview *p)
         g_source_remove(p->busy);
     if (p->folding)
         g_source_remove(p->folding);
+    if (p->retry)
+        g_source_remove(p->retry);
     g_clear_object(&p->ui);             // widgets go before the parts that listen to them
     zt_models_destroy(&p->models);
     zt_compare_destroy(&p->compare);
+    zt_share_destroy(&p->share);
     zt_steer_destroy(&p->steer);
     zt_prompt_box_destroy(&p->prompt);
     zt_look_destroy(&p->look);

@@ -53,6 +53,7 @@ struct zt_show {
     pthread_mutex_t lock;           // over what follows, for moments; the engine's thread reads first without it
     zt_session     *session;
     zt_pattern     *pattern;
+    bool            visited;        // the guest's pictures are carried
     uint64_t        first, next;    // slots of the stream: the session's 0, and the one after the last pushed
     int64_t         poor;           // monotonic ns since when the lines are poor; 0: they are not
     bool            hinted;
@@ -86,13 +87,9 @@ static void push(zt_show *s, zt_stream *to, zt_frame *f)
     pthread_mutex_unlock(&s->lock);
 }
 
-// The stream outlives sessions: its slots and times go on where the session before ended.
-static void on_frame(void *cookie, zt_frame *f)
+// To all streams that somebody wants.
+static void carry(zt_show *s, zt_frame *f)
 {
-    zt_show *s = cookie;
-    f->index += s->first;
-    f->pts += (int64_t)s->first * ZT_S / s->p.fps;
-    s->next = f->index + 1;
     pthread_mutex_lock(&s->lock);
     const struct mark mark = mark_at(s, f->sampled);
     s->about[f->index % FRAMES] = (struct about){ f->index, mark, f->steps, f->repeated };
@@ -105,6 +102,25 @@ static void on_frame(void *cookie, zt_frame *f)
         push(s, vp8, f);
     if (jpeg && zt_now() < atomic_load(&s->jpeg_until))
         push(s, jpeg, f);
+}
+
+// The stream outlives sessions: its slots and times go on where the session before ended.
+static void on_frame(void *cookie, zt_frame *f)
+{
+    zt_show *s = cookie;
+    f->index += s->first;
+    f->pts += (int64_t)s->first * ZT_S / s->p.fps;
+    s->next = f->index + 1;
+    carry(s, f);
+}
+
+void zt_show_push(zt_show *s, zt_frame *f)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool visited = s->visited;
+    pthread_mutex_unlock(&s->lock);
+    if (visited)
+        carry(s, f);
 }
 
 // Under the lock.
@@ -136,6 +152,8 @@ static void on_packet(void *cookie, const zt_packet *p, int64_t now, int64_t enc
             zt_pattern_delivered(s->pattern, p->index - s->first, now);
         atomic_store(&s->last_packet, now);
     }
+    if (s->visited)
+        atomic_store(&s->last_packet, now);
     zt_histogram_add(&s->encode, encode_ns);
     const zt_shown what = describe(s, p, now);
     pthread_mutex_unlock(&s->lock);
@@ -279,8 +297,15 @@ int zt_show_begin(zt_show *s, zt_refused *refused)
     zt_pattern *pattern = NULL;
     int err = 0;
     pthread_mutex_lock(&s->life);
-    if (!s->stream || s->session || s->pattern)
+    if (!s->stream || s->session || s->pattern || s->visited)
         goto out;
+    if (s->studio->guest) {
+        atomic_store(&s->last_packet, zt_now());
+        pthread_mutex_lock(&s->lock);
+        s->visited = true;
+        pthread_mutex_unlock(&s->lock);
+        goto out;
+    }
     pthread_mutex_lock(&s->birth);
     pthread_mutex_lock(&s->lock);       // packets of the session before may still come
     s->first = s->next;
@@ -313,6 +338,7 @@ void zt_show_end(zt_show *s)
     zt_pattern *pattern = s->pattern;
     s->session = NULL;                  // no more packets are reported to it
     s->pattern = NULL;
+    s->visited = false;
     pthread_mutex_unlock(&s->lock);
     zt_session_destroy(&session);
     zt_pattern_destroy(&pattern);
@@ -323,7 +349,7 @@ void zt_show_end(zt_show *s)
 bool zt_show_runs(zt_show *s)
 {
     pthread_mutex_lock(&s->lock);
-    const bool runs = s->session || s->pattern;
+    const bool runs = s->session || s->pattern || s->visited;
     pthread_mutex_unlock(&s->lock);
     return runs;
 }
@@ -348,7 +374,8 @@ int zt_show_prompt(zt_show *s, const char *text)
     if (s->session)
         err = zt_session_prompt(s->session, text);
     pthread_mutex_unlock(&s->lock);
-    return err;
+    const zt_guest *guest = s->studio->guest;
+    return err || !guest ? err : guest->prompt(guest->cookie, text);
 }
 
 int zt_show_control(zt_show *s, int control, float value)
@@ -360,7 +387,8 @@ int zt_show_control(zt_show *s, int control, float value)
     if (s->pattern)
         zt_pattern_control(s->pattern, control, value);
     pthread_mutex_unlock(&s->lock);
-    return err;
+    const zt_guest *guest = s->studio->guest;
+    return err || !guest ? err : guest->control(guest->cookie, control, value);
 }
 
 void zt_show_mark(zt_show *s, double t, double seq)
@@ -432,7 +460,10 @@ void zt_show_prompt_text(zt_show *s, char *out, size_t bytes)
 
 void zt_show_metrics(zt_show *s, zt_metrics *out)
 {
+    const zt_guest *guest = s->studio->guest;
     *out = (zt_metrics){ 0 };
+    if (guest)
+        guest->metrics(guest->cookie, out);
     pthread_mutex_lock(&s->lock);
     if (s->session)
         zt_session_metrics(s->session, out);

@@ -20,11 +20,20 @@ typedef struct zt_shown {
     enum zt_outcome outcome;
 } zt_shown;
 
+// A session that the program runs itself: the show only carries its pictures, see zt_show_push(). From any thread.
+typedef struct zt_guest {
+    int  (*prompt)(void *cookie, const char *text);             // as zt_session_prompt()
+    int  (*control)(void *cookie, int control, float value);    // as zt_session_control()
+    void (*metrics)(void *cookie, zt_metrics *out);
+    void *cookie;
+} zt_guest;
+
 // What all shows share; borrowed.
 typedef struct zt_studio {
     zt_setup       *setup;
     zt_rtsp_server *rtsp;           // or NULL
     zt_whep_server *whep;           // or NULL
+    const zt_guest *guest;          // or NULL: shows have sessions of their own
     int64_t         bitrate;
     bool            test_pattern;   // no model runs; marks in the pictures
     bool            marks;          // marks in the pictures of the model
@@ -59,6 +68,10 @@ void     zt_show_end(zt_show *s);
 bool     zt_show_runs(zt_show *s);
 bool     zt_show_closed(zt_show *s);            // there will be no more pictures
 int      zt_show_failed(zt_show *s);            // the session's or the stream's error, 0: none
+
+// A picture of the guest, whose indices rise: carried between begin and end. On one thread; never
+// waits. Not any more when the show is closed.
+void     zt_show_push(zt_show *s, zt_frame *f);
 
 // From any thread.
 int      zt_show_prompt(zt_show *s, const char *text);
