@@ -170,7 +170,7 @@ static void test_everything_that_can_be_used_has_a_name(void **state)
         skip();
     char *none[] = { "test", NULL };
     zt_settings_load(&preview.settings);
-    preview.app = adw_application_new("org.zoetrope.Test", G_APPLICATION_NON_UNIQUE);
+    preview.app = adw_application_new(ZT_PREVIEW_ID, G_APPLICATION_NON_UNIQUE);
     g_signal_connect(preview.app, "activate", G_CALLBACK(on_activate), NULL);
     assert_int_equal(g_application_run(G_APPLICATION(preview.app), 1, none), 0);
     zt_window_destroy(&preview);

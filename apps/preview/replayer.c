@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "engine/replay.h"
+#include "kernels/device.h"
 
 #define MOST_FRAMES 7200        // five minutes at 24 fps
 #define MOST_BYTES  ((size_t)512 << 20)

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "apps/paths.h"
 #include "apps/preview/models.h"
 #include "apps/preview/preview.h"
 #include "base/base.h"
@@ -159,7 +158,7 @@ void zt_window_open_model(zt_preview *p, const char *path)
     if (zt_player_model(p->player)) {
         zt_window_busy(p, "Opening the model…");
     } else {
-        char *name = g_path_get_basename(path ? path : zt_path_default_model());
+        char *name = path ? g_path_get_basename(path) : g_strdup("The one that comes with Zoetrope");
         adw_status_page_set_description(ADW_STATUS_PAGE(ZT_WIDGET(p, "loading_page")), name);
         g_free(name);
         show_page(p, "loading");
