@@ -23,7 +23,7 @@ static const struct number {
     size_t      at;
     int         min, max;
 } numbers[] = {
-    { "dim", AT(dim), 2, 1 << 16 },
+    { "version", AT(version), 1, ZT_CONFIG_VERSION }, { "dim", AT(dim), 2, 1 << 16 },
     { "num_heads", AT(heads), 1, 1024 }, { "num_attention_heads", AT(heads), 1, 1024 },
     { "num_layers", AT(layers), 1, 512 },
     { "in_dim", AT(in_dim), 1, 256 }, { "in_channels", AT(in_dim), 1, 256 },
@@ -95,7 +95,8 @@ static bool read_whole(reader *r, const char *key, int min, int max, int *out)
         return false;
     if (!(v >= min && v <= max && v == (int)v)) {
         if (!r->failed)
-            zt_error("%s: '%s' is %g, not a whole number in %d..%d", r->label, key, v, min, max);
+            zt_error("%s: '%s' is %g, not a whole number in %d..%d%s", r->label, key, v, min, max,
+                     v > max && strcmp(key, "version") == 0 ? ": a newer program is needed" : "");
         r->failed = true;
         return false;
     }

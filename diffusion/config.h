@@ -15,6 +15,7 @@ extern "C" {
 enum {
     ZT_MAX_PREVIOUS = 4, ZT_MAX_TOKENS = 1024, ZT_MAX_WORDS = 8192, ZT_MAX_GROUPS = 16, ZT_WORD_BYTES = 48,
     ZT_MAX_STAGES = 3, ZT_CONFIG_MAX = 1 << 20, ZT_MAX_RECACHED = 21, ZT_MAX_KINDS = 16,
+    ZT_CONFIG_VERSION = 1,      // the newest that is read
 };
 
 enum zt_sampler { ZT_EULER, ZT_RENOISE, ZT_UNIPC };
@@ -75,6 +76,7 @@ typedef struct zt_config {
     int   n_trained_top_k, trained_top_k[ZT_MAX_TRAINED];
     int   recache_frames;       // computed again when the prompt changes; at most ZT_MAX_RECACHED
     int   text_len;             // (512) rows of another encoder's text, padding included
+    int   version;              // of our own keys; 0: not said, as older files do not
     int   n_controls;
     char  control[ZT_MAX_CONTROLS][ZT_WORD_BYTES];
     int   sampler;              // of enum zt_sampler

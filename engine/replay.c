@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "diffusion/json.h"
 
+#define VERSION 1               // the newest that is read
 #define LONGEST_LINE (8 * ZT_PROMPT_BYTES)
 
 struct reader {
@@ -50,7 +51,7 @@ static bool read_head(struct reader *x, zt_json *j)
     while (zt_json_key(j, key, sizeof(key))) {
         bool ok;
         if (!strcmp(key, "zoetrope"))
-            ok = whole(x, j, 1, 1, &version);
+            ok = zt_json_u64(j, &version) && (version <= VERSION || refuse(x, "a newer program wrote it"));
         else if (!strcmp(key, "model"))
             ok = zt_json_string(j, r->model, sizeof(r->model));
         else if (!strcmp(key, "hash"))

@@ -45,6 +45,9 @@ not a JSON object|null
 "id": not 1 to 100|{"id":7,"prompt":"sea"}
 "id": "good" is the id of line 1|{"id":"good","prompt":"sea"}
 "id": given twice|{"id":"a","id":"b","prompt":"sea"}
+"version": a newer program is needed|{"id":"a","prompt":"sea","version":2}
+"version": out of range|{"id":"a","prompt":"sea","version":0}
+"version": not a whole number|{"id":"a","prompt":"sea","version":"1"}
 "colour": an unknown key|{"id":"a","prompt":"sea","colour":1}
 "Prompt": an unknown key|{"id":"a","Prompt":"sea"}
 "prompt" is missing|{"id":"a"}
@@ -96,6 +99,8 @@ expect 64 "is not A or A-B" "$render" --manifest one.jsonl --index 1-0 -o out
 expect 64 "not by options" "$render" --manifest one.jsonl -n 3 -o out
 expect 73 "No such file" "$render" --manifest one.jsonl -o none/out
 expect 73 "is not a directory" "$render" --manifest one.jsonl -o one.jsonl
+echo '{"version": 1, "id": "a", "prompt": "sea"}' > version.jsonl
+expect 0 "" "$render" --manifest version.jsonl --check
 expect 0 "" "$render" --manifest one.jsonl --check
 grep -q '^{"clips": 1, "frames": 240, "seconds": [0-9.]*, "bytes": [1-9][0-9]*}$' stdout || complain "--check: $(cat stdout)"
 

@@ -78,6 +78,17 @@ expect 64 'nothing to serve' "$serve" --listen off --rtsp off
 expect 64 'what to measure is missing' "$bench"
 expect 66 'No such file' "$render" -o out.y4m --replay none.jsonl
 expect 65 'not the head' "$render" -o out.y4m --replay "$model/config.json"
+head='"engine": "9.0", "model": "m", "hash": "1f", "level": "c", "precision": "f32", "seed": 1, "width": 64, "height": 48, "fps": 24}'
+echo "{\"zoetrope\": 2, $head" > newer.jsonl
+expect 65 'newer.jsonl: line 1: a newer program wrote it' "$render" -o out.y4m --replay newer.jsonl
+echo "{\"zoetrope\": 1, $head" > same.jsonl
+expect 65 'there is no frame in it' "$render" -o out.y4m --replay same.jsonl
+cp -r "$model" newer-model
+sed -i '0,/{/s//{ "version": 2,/' newer-model/config.json
+expect 65 "'version' is 2, not a whole number in 1..1: a newer program is needed" "$render" -m newer-model -p sea -n 1 -o out.y4m
+sed -i 's/"version": 2,/"version": 1,/' newer-model/config.json
+expect 0 '' "$render" -m newer-model -p sea -n 1 -o out.y4m -y
+rm -f out.*
 sched=$("$bench" sched --json --sessions 2 --clips 1 --seconds 5) || complain 'bench sched fails'
 for key in sessions on_time fairness slack_used refused; do
     grep -q "\"$key\":" <<< "$sched" || complain "bench sched says nothing of $key"

@@ -15,6 +15,7 @@
 
 #define MAX_EVENTS 10000
 #define MAX_FRAMES 100000000
+#define VERSION    1            // the newest that is read
 
 // Of every container, the codec it has when none is named comes first.
 static const struct {
@@ -152,6 +153,14 @@ static const char *read_crf(zt_clip *c, const cJSON *v)
     return wrong;
 }
 
+static const char *read_version(zt_clip *c, const cJSON *v)
+{
+    int64_t n = 0;
+    (void)c;
+    const char *wrong = whole(v, 1, MAX_FRAMES, &n);
+    return wrong ? wrong : n > VERSION ? "a newer program is needed: version 1 is read here" : NULL;
+}
+
 static const char *read_sheet(zt_clip *c, const cJSON *v)
 {
     c->sheet = cJSON_IsTrue(v);
@@ -233,7 +242,7 @@ static const struct {
     { "events", read_events }, { "seed", read_seed }, { "frames", read_frames }, { "fps", read_fps },
     { "size", read_size }, { "steps", read_steps }, { "model", read_model }, { "precision", read_precision },
     { "format", read_format }, { "codec", read_codec }, { "crf", read_crf }, { "bitrate", read_bitrate },
-    { "sheet", read_sheet }, { "replay", read_replay },
+    { "sheet", read_sheet }, { "replay", read_replay }, { "version", read_version },
 };
 
 static bool has(const cJSON *root, const char *key)
