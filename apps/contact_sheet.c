@@ -21,6 +21,11 @@ struct zt_sheet {
     uint8_t *rgb;                   // [rows * h][columns * w][3]
 };
 
+static size_t rgb_bytes(const zt_sheet *s)
+{
+    return (size_t)3 * (size_t)(s->columns * s->w) * (size_t)(s->rows * s->h);
+}
+
 int zt_sheet_create(zt_sheet **out, int w, int h, int64_t frames)
 {
     zt_sheet *s = zt_alloc(sizeof(*s));
@@ -30,7 +35,7 @@ int zt_sheet_create(zt_sheet **out, int w, int h, int64_t frames)
     s->pictures = (int)ZT_MIN(frames, MOST);
     s->columns = ZT_MIN(s->pictures, COLUMNS);
     s->rows = (s->pictures + COLUMNS - 1) / COLUMNS;
-    s->rgb = zt_alloc((size_t)3 * (size_t)(s->columns * w) * (size_t)(s->rows * h));
+    s->rgb = zt_alloc(rgb_bytes(s));
     if (!s->rgb) {
         zt_free(s);
         return -ENOMEM;
@@ -76,6 +81,30 @@ void zt_sheet_add(zt_sheet *s, const zt_frame *f)
         for (int x = 0; x < s->w; x++)
             pixel(f, x, y, to + 3 * x);
     }
+}
+
+size_t zt_sheet_save(const zt_sheet *s, void *out)
+{
+    const int64_t head[2] = { s->have, s->seen };
+    if (out) {
+        memcpy(out, head, sizeof(head));
+        memcpy((char *)out + sizeof(head), s->rgb, rgb_bytes(s));
+    }
+    return sizeof(head) + rgb_bytes(s);
+}
+
+bool zt_sheet_restore(zt_sheet *s, const void *data, size_t bytes)
+{
+    int64_t head[2];
+    if (bytes != sizeof(head) + rgb_bytes(s))
+        return false;
+    memcpy(head, data, sizeof(head));
+    if (head[0] < 0 || head[0] > s->pictures || head[1] < head[0] || head[1] > s->frames)
+        return false;
+    s->have = (int)head[0];
+    s->seen = head[1];
+    memcpy(s->rgb, (const char *)data + sizeof(head), rgb_bytes(s));
+    return true;
 }
 
 static uint32_t crc(uint32_t c, const uint8_t *data, size_t bytes)

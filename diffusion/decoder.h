@@ -20,6 +20,9 @@ typedef struct zt_decoder_source {
     const char      *path;              // a file or folder of its own; NULL: the model's
 } zt_decoder_source;
 
+// Is given a piece of memory; an error ends the walk.
+typedef int zt_walk_fn(void *cookie, void *data, size_t bytes);
+
 // State: one stream's, of latents h x w.
 typedef struct zt_decoder_kind {
     const char *name;                   // "type" in config.json
@@ -29,6 +32,8 @@ typedef struct zt_decoder_kind {
     int64_t   (*state_bytes)(const zt_decoder *k, int h, int w);
     int       (*state_open)(zt_decoder *k, void **state, int h, int w);         // 0 or -ENOMEM
     void      (*state_close)(zt_decoder *k, void *state);
+    // Everything that the latents before have left behind, piece by piece, always in the same order and as many bytes.
+    int       (*state_walk)(const zt_decoder *k, void *state, zt_walk_fn *fn, void *cookie);
     // z f32 [C][h][w]; rgb f32 [n][3][scale h][scale w] in [-1, 1]. The stream moves on by one latent. Returns n.
     int       (*run)(zt_decoder *k, void *state, const float *z, float *rgb);
 } zt_decoder_kind;

@@ -313,6 +313,15 @@ static void close_stream(zt_decoder *k, void *state)
     free(state);
 }
 
+static int walk_taehv(const zt_decoder *k, void *state, zt_walk_fn *fn, void *cookie)
+{
+    zt_taehv_state *const s = state;
+    int err = fn(cookie, &s->latents, sizeof(s->latents));
+    for (int i = 0; i < 3 * ZT_TAEHV_LEVELS && !err; i++)
+        err = fn(cookie, s->before[i / 3][i % 3], level_bytes(k->self, i / 3, s->h, s->w));
+    return err;
+}
+
 static int run_taehv(zt_decoder *k, void *state, const float *z, float *rgb)
 {
     const zt_taehv_state *const s = state;
@@ -327,5 +336,5 @@ extern const zt_decoder_kind zt_decoder_taehv;
 const zt_decoder_kind zt_decoder_taehv = {
     .name = "taehv", .files = { "taew2_1.safetensors", "taew2_1.pth", "taew2_2.safetensors", "taew2_2.pth" },
     .open = open_taehv, .close = close_taehv, .state_bytes = bytes_of_stream, .state_open = open_stream,
-    .state_close = close_stream, .run = run_taehv,
+    .state_close = close_stream, .state_walk = walk_taehv, .run = run_taehv,
 };

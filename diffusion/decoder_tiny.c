@@ -193,6 +193,15 @@ static void close_stream(zt_decoder *k, void *state)
     free(state);
 }
 
+static int walk_tiny(const zt_decoder *k, void *state, zt_walk_fn *fn, void *cookie)
+{
+    zt_tiny_state *const s = state;
+    int err = 0;
+    for (int i = 0; i < 2 && !err; i++)
+        err = fn(cookie, s->before[i], stage_bytes(k->self, i, (int64_t)s->h * s->w));
+    return err;
+}
+
 static int run_tiny(zt_decoder *k, void *state, const float *z, float *rgb)
 {
     const zt_tiny_state *const s = state;
@@ -204,5 +213,5 @@ static int run_tiny(zt_decoder *k, void *state, const float *z, float *rgb)
 extern const zt_decoder_kind zt_decoder_tiny;
 const zt_decoder_kind zt_decoder_tiny = {
     .name = "tiny", .open = open_tiny, .close = close_tiny, .state_bytes = tiny_bytes, .state_open = open_stream,
-    .state_close = close_stream, .run = run_tiny,
+    .state_close = close_stream, .state_walk = walk_tiny, .run = run_tiny,
 };

@@ -127,6 +127,15 @@ static void close_stream(zt_decoder *k, void *state)
     free(state);
 }
 
+// Pasts lie at the beginning of its memory.
+static int walk_wan(const zt_decoder *k, void *state, zt_walk_fn *fn, void *cookie)
+{
+    (void)k;
+    zt_vae_state *const s = state;
+    const int err = fn(cookie, &s->frames, sizeof(s->frames));
+    return err ? err : fn(cookie, s->memory, (size_t)((char *)s->x[0] - (char *)s->memory));
+}
+
 static int run_wan(zt_decoder *k, void *state, const float *z, float *rgb)
 {
     const zt_vae_state *const s = state;
@@ -142,5 +151,5 @@ const zt_decoder_kind zt_decoder_wan = {
     .name = "wan",
     .files = { "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth", "wan_2.1_vae.safetensors", "Wan2.2_VAE.safetensors", "Wan2.2_VAE.pth", "vae", "../vae" },
     .open = open_wan, .close = close_wan, .state_bytes = bytes_of_stream, .state_open = open_stream,
-    .state_close = close_stream, .run = run_wan,
+    .state_close = close_stream, .state_walk = walk_wan, .run = run_wan,
 };

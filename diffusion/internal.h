@@ -60,6 +60,7 @@ struct zt_side {
     zt_cache     cache;                 // of the plain blocks
     float      **past;                  // of the others
     void        *past_memory;
+    size_t       past_bytes;
     zt_frame_in *in;                    // [segments][F], what is committed first
     int         *slot;                  // [segments][window]
 };
@@ -96,6 +97,7 @@ struct zt_state {
     zt_unipc        unipc;
     float          *x0[ZT_MAX_KEPT];                        // of the frames before, a ring
     void           *latents;
+    size_t          latent_bytes;
 
     bool            recache;            // the next pass computes the window's keys again: the prompt is new
     int64_t         bytes;

@@ -77,6 +77,16 @@ int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to);
 void zt_state_decode(zt_state *s, zt_tensor rgb);
 // Pictures of the frame begun last: the model's first_pictures or pictures.
 int  zt_state_pictures(const zt_state *s);
+// A stream as bytes: everything that frames after the one begun last depend on, once that has been denoised and decoded.
+// Another state of the same model, size and seed that restores it goes on with the same bits. Picture and prompt of the
+// state stay as they were set until restore, which replaces the prompt.
+// Returns the bytes it takes, with `out` NULL too; 0: there is no frame, or its text was put by zt_state_embedding().
+size_t zt_state_save(zt_state *s, void *out);
+// 0, or -EINVAL (logged): it is of another model, size or seed, of a newer version, or broken. Untouched on failure.
+int  zt_state_restore(zt_state *s, const void *data, size_t bytes);
+// Frames that were begun when it was saved. 0 or -EINVAL (logged).
+int  zt_state_saved(const zt_model *m, const void *data, size_t bytes, uint64_t *begun);
+
 // The latest clean estimate, f32 [F, C, h, w], F latents; borrowed, valid until the next pass.
 zt_tensor zt_state_x0(const zt_state *s);
 // Puts x0 [F][C][h][w] in place of the latest estimate of the frame begun last, as if it had been denoised to it: a stream

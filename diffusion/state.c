@@ -78,7 +78,8 @@ static int allocate_past(const zt_state *s, struct zt_side *side, int tokens)
     const zt_model *const m = s->m;
     if (m->dit.others == 0)
         return 0;
-    float *p = zt_device_alloc(m->d, past_floats(m, tokens) * sizeof(float));
+    side->past_bytes = past_floats(m, tokens) * sizeof(float);
+    float *p = zt_device_alloc(m->d, side->past_bytes);
     side->past = calloc((size_t)m->dit.others, sizeof(*side->past));
     side->past_memory = p;
     if (!p || !side->past)
@@ -197,7 +198,8 @@ static int allocate(zt_state *s)
         err = allocate_text(s);
     if (!err)
         err = m->decoder.kind->state_open(&m->decoder, &s->decoder, s->lh, s->lw);
-    s->latents = zt_device_alloc(m->d, latent_bytes(m, s->w, s->h));
+    s->latent_bytes = latent_bytes(m, s->w, s->h);
+    s->latents = zt_device_alloc(m->d, s->latent_bytes);
     if (err || !s->latents)
         return -ENOMEM;
     place_latents(s, s->latents);

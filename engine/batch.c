@@ -54,6 +54,14 @@ static bool read_events(zt_session *s, uint64_t frame)
     return prompt;
 }
 
+void zt_events_pass(zt_session *s)
+{
+    const uint64_t next = zt_state_frame(s->state);
+    if (next)
+        read_events(s, next - 1);
+    s->set = 0;
+}
+
 static void new_prompt(zt_session *s)
 {
     char ignored[ZT_IGNORED_BYTES] = "";

@@ -25,6 +25,10 @@ typedef void zt_frame_fn(void *cookie, zt_frame *f);
 // Called on the engine's thread for what it measures, as the histograms are filled (benchmarks).
 typedef void zt_stage_fn(void *cookie, enum zt_stage stage, int64_t ns);
 
+// Called on the engine's thread: the session as bytes (zt_state_save()), with all that was made before picture `next`. The
+// callee owns data: free().
+typedef void zt_saved_fn(void *cookie, uint64_t next, void *data, size_t bytes);
+
 // What to do at an exact model_frame (events files, replay).
 typedef struct zt_event {
     uint64_t    frame;                  // model_frame from which it holds
@@ -73,6 +77,13 @@ typedef struct zt_session_params {
     const char  *log;           // file that it is written down in, replaced when it exists (none)
     const zt_script *script;    // the first frames are made just so; offline only; borrowed while it lives (none)
     uint64_t     scripted;      // how many
+    // The latest state from which picture k * save_every can be made is handed out, for every k; not live (never). The
+    // session may be made again from one, in another process too, with the same parameters: its pictures are those from
+    // `next` on, the same bits. Prompts and controls of its mailbox are not known then, only events.
+    uint64_t     save_every;
+    zt_saved_fn *on_saved;
+    const void  *saved;         // borrowed until zt_session_create() returns (none)
+    size_t       saved_bytes;
     int          pool;          // frames that consumers may hold at once (8; at least those of one chunk and one more)
     zt_frame_fn *on_frame;      // required
     zt_stage_fn *on_stage;      // (none)

@@ -37,6 +37,10 @@ struct zt_session {
     int          events;
     const zt_script *script;
     uint64_t     scripted;
+    uint64_t     save_every;
+    zt_saved_fn *on_saved;
+    const void  *saved;             // until it has its state
+    size_t       saved_bytes;
     int64_t      created;
     zt_frame_pool *pool;
     zt_refused  *refused;
@@ -119,6 +123,8 @@ void zt_session_look(zt_session *s);
 // Defaults filled in, limits checked; and what the scheduler is told.
 int     zt_params_settle(const zt_engine *e, zt_session_params *p);
 zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p);
+// What the events before the session's next model_frame have left behind, in a session that was saved.
+void    zt_events_pass(zt_session *s);
 
 // Under the lock. 0, or -EBUSY and *out.
 int  zt_admit_check(zt_engine *e, const zt_model *m, const zt_pace *p, int w, int h, zt_refused *out);

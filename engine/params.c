@@ -59,6 +59,21 @@ static int check_scripts(const zt_session_params *p)
     return err;
 }
 
+static bool is_live(const zt_session_params *p)
+{
+    return !p->offline && !p->unpaced;
+}
+
+static int check_saved(const zt_session_params *p)
+{
+    uint64_t begun;
+    if ((p->saved || p->on_saved) && is_live(p)) {
+        zt_error("session: a live one is not saved");
+        return -EINVAL;
+    }
+    return p->saved ? zt_state_saved(p->model, p->saved, p->saved_bytes, &begun) : 0;
+}
+
 int zt_params_settle(const zt_engine *e, zt_session_params *p)
 {
     p->model = p->model ? p->model : e->model[0];
@@ -72,6 +87,8 @@ int zt_params_settle(const zt_engine *e, zt_session_params *p)
     p->first_steps = p->first_steps ? p->first_steps : ZT_MAX(info->first_frame_steps, 1);
     p->pool = ZT_MAX(p->pool ? p->pool : 8, info->pictures + 1);
     int err = check_scripts(p);
+    if (!err)
+        err = check_saved(p);
     if (!err)
         err = in_range("fps", p->fps, 1, 60);
     if (!err)
@@ -109,6 +126,8 @@ zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p)
         .tokens = ZT_MAX(p->w / info->unit * (p->h / info->unit), 1) * info->chunk_frames, .layers = info->layers, .window = info->window_frames,
         .keep_rate = p->keep_rate,
     };
+    if (p->saved)
+        zt_state_saved(p->model, p->saved, p->saved_bytes, &pace.begun);
     for (int i = 0; i < info->n_windows; i++)
         if (info->window[i] > info->sink_frames)
             pace.smaller[pace.windows++] = info->window[i];

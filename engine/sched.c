@@ -12,13 +12,16 @@ int zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now)
 {
     assert(p->period > 0 && p->budget > 0 && p->chunk >= 1 && p->chunk <= ZT_SCHED_FLIGHT / 2);
     assert(p->first_chunk >= 0 && p->first_chunk <= p->chunk && p->first_steps >= 1);
-    assert(p->steps_min >= 1 && p->steps_max >= p->steps_min);
+    assert(p->steps_min >= 1 && p->steps_max >= p->steps_min && (!p->begun || p->pacing != ZT_LIVE));
+    const uint64_t first = (uint64_t)(p->first_chunk ? p->first_chunk : p->chunk);
+    const uint64_t next = p->begun ? first + (p->begun - 1) * (uint64_t)p->chunk : 0;
     for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
         if (s->lane[i].used)
             continue;
         memset(&s->lane[i], 0, sizeof(s->lane[i]));
         s->lane[i] = (struct zt_lane){ .used = true, .pace = *p, .added = now, .served = now, .steps = p->steps_max,
-                                       .tight = now, .strained = now };
+                                       .tight = now, .strained = now, .begun = p->begun, .next = next,
+                                       .uncommitted = p->begun > 0 };
         return i;
     }
     return -EAGAIN;

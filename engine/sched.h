@@ -43,6 +43,7 @@ typedef struct zt_pace {
     bool           keep_rate;       // never at half the rate
     int            first_chunk;     // of the first chunk, in slots; 0: as all others
     int            latents;         // per model_frame, for costs; 0: one a slot
+    uint64_t       begun;           // model_frames that were made before, the last not committed; not live
     uint64_t       pictures;        // in all, where the last model_frame makes more; 0: all of them
 } zt_pace;
 

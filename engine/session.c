@@ -58,6 +58,8 @@ static int make_session(zt_session **out, zt_engine *e, const zt_session_params 
     s->w = p->w, s->h = p->h, s->fps = p->fps, s->seed = p->seed, s->image = p->image;
     s->on_frame = p->on_frame, s->on_stage = p->on_stage, s->cookie = p->cookie;
     s->script = p->script, s->scripted = p->scripted;
+    s->save_every = p->on_saved ? p->save_every : 0, s->on_saved = p->on_saved;
+    s->saved = p->saved, s->saved_bytes = p->saved_bytes;
     s->refused = p->refused, s->lease = p->lease;
     s->pace = zt_params_pace(e, p);
     if (p->prompt)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pictures and repeats: decode, convert, hand on. The engine's thread only.
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -28,7 +29,13 @@ int zt_work_setup(zt_session *s)
     }
     s->rgb = zt_tensor_4d(rgb, ZT_F32, n, 3, s->h, s->w);
     s->known = zt_state_prompt(s->state, s->text[0] ? s->text : NULL, s->ignored, sizeof(s->ignored));
-    return 0;
+    if (!s->saved)
+        return 0;
+    err = zt_state_restore(s->state, s->saved, s->saved_bytes);
+    s->saved = NULL;
+    if (!err)
+        zt_events_pass(s);
+    return err;
 }
 
 void zt_work_teardown(zt_session *s)
@@ -175,6 +182,22 @@ static bool book(zt_session *s, const zt_todo *t, int64_t started, int64_t decod
     return good;
 }
 
+// All before picture `next` is made.
+static void save(zt_session *s, uint64_t next)
+{
+    if (!s->save_every || next >= s->pace.pictures)
+        return;
+    const uint64_t point = (next + s->save_every - 1) / s->save_every * s->save_every;
+    if (point >= next + (uint64_t)s->pace.chunk || point >= s->pace.pictures)
+        return;
+    const size_t bytes = zt_state_save(s->state, NULL);
+    void *const data = bytes ? malloc(bytes) : NULL;
+    if (!data)
+        return;                 // it costs work when it would be needed, no more
+    zt_state_save(s->state, data);
+    s->on_saved(s->cookie, next, data, bytes);
+}
+
 static void do_show(zt_engine *e, const zt_todo *t)
 {
     zt_session *s = e->session[t->id];
@@ -201,6 +224,7 @@ static void do_show(zt_engine *e, const zt_todo *t)
         zt_work_measured(s, ZT_DENOISE_STAGE, s->denoise);
         zt_work_measured(s, ZT_DECODE, decoded - started);
         zt_work_measured(s, ZT_CONVERT, ended - decoded);
+        save(s, t->index + (uint64_t)s->wanted);       // first: who has its pictures may ask for it
         hand_over(s, t, f, s->wanted);
     }
     release(f, n);

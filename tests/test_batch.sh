@@ -190,6 +190,48 @@ expect 0 "" "$render" --manifest many.jsonl -o killed --chunk 5 --resume
 same whole killed "after $kills kills"
 [ "$(ls -A killed | wc -l)" -eq $((2 * clips)) ] || complain "$(ls -A killed | wc -l) files for $clips clips"
 
+# ---- one long clip: killed, it goes on inside; a state that is broken or from tomorrow costs work only
+printf '{"id":"long","prompt":"sea at dawn","frames":900,"steps":4,"sheet":true,"events":[%s,%s,%s]}\n' '{"frame":50,"controls":{"yaw":0.7}}' \
+    '{"frame":130,"prompt":"volcano at night"}' '{"frame":300,"controls":{"yaw":-1},"prompt":"sea"}' > long.jsonl
+expect 0 "" "$render" --manifest long.jsonl -o long-whole --chunk 30
+# begin DIR: killed once a chunk more is there, with its state
+begin() {
+    "$render" -v --manifest long.jsonl -o "$1" --chunk 30 --resume 2> stderr & pid=$!
+    local before
+    before=$(find "$1/.long" -name 'state-*[0-9]' 2> /dev/null)
+    until [ "$(find "$1/.long" -name 'state-*[0-9]' 2> /dev/null)" != "$before" ] || ! kill -0 $pid 2> /dev/null; do sleep 0.002; done
+    kill -9 $pid 2> /dev/null || complain "$1: it was quicker than the kill"
+    wait $pid 2> /dev/null
+}
+at=0
+for i in 1 2 3 4 5; do
+    begin long-killed
+    now=$(sed -n 's/.*clip long: goes on with frame //p' stderr)
+    [ $i -eq 1 ] || [ "${now:-0}" -gt $at ] || complain "after kill $((i - 1)) it goes on with frame ${now:-0}, not after $at"
+    at=${now:-0}
+done
+expect 0 "" "$render" --manifest long.jsonl -o long-killed --chunk 30 --resume
+same long-whole long-killed "a long clip after 5 kills"
+begin long-bad
+state=$(find long-bad/.long -name 'state-*[0-9]' | sort | tail -1)
+cp "$state" state
+# spoil OFFSET BYTES LINE
+spoil() {
+    cp state "$state"
+    printf "$2" | dd of="$state" bs=1 seek="$1" conv=notrunc 2> /dev/null
+    cp -r long-bad spoilt
+    "$render" --manifest long.jsonl -o spoilt --chunk 30 --resume 2> stderr || complain "a spoilt state: exit $?"
+    grep -qF "$3" stderr && grep -q 'is of no use' stderr || complain "a spoilt state: $(head -3 stderr)"
+    same long-whole spoilt "a spoilt state"
+    rm -r spoilt
+}
+spoil 32 '\002' 'version 2 is newer than this program, which reads up to 1'
+spoil 2000 'spoilt' 'it is broken'
+spoil 8 '\001' 'is of no use'
+: > "$state"
+expect 0 "is of no use" "$render" --manifest long.jsonl -o long-bad --chunk 30 --resume
+same long-whole long-bad "an empty state"
+
 # ---- SIGTERM: 75 at once, then to the same end
 "$render" --manifest many.jsonl -o term --chunk 5 2> stderr & pid=$!
 while ! ls term/.clip*/plan.json > /dev/null 2>&1 && kill -0 $pid 2> /dev/null; do sleep 0.01; done

@@ -100,6 +100,23 @@ sed -i '1s/"window_frames": 9/"chunk_frames": 21, "window_frames": 21, "sampler"
 run -m clip -p "mountains at sunset" -n 100 -o clip.y4m
 [ "$(stat -c %s clip.y4m)" -gt $((100 * 96 * 64 * 3 / 2)) ] || complain "fewer than 100 pictures"
 
+# clips that are killed go on inside, between model frames of several pictures; with every decoder, and two transformers
+resumed() {         # MODEL FRAMES CHUNK
+    echo "{\"id\":\"a\",\"prompt\":\"mountains at sunset\",\"frames\":$2,\"format\":\"y4m\",\"events\":[{\"frame\":3,\"prompt\":\"fog at night\"}]}" > one.jsonl
+    rm -rf batch-whole batch-killed
+    run -m "$1" --manifest one.jsonl -o batch-whole --chunk "$3"
+    "$render" -q -m "$1" --manifest one.jsonl -o batch-killed --chunk "$3" 2> err & local pid=$!
+    until compgen -G 'batch-killed/.a/state-*[0-9]' > /dev/null || ! kill -0 $pid 2> /dev/null; do sleep 0.005; done
+    kill -9 $pid 2> /dev/null; wait $pid 2> /dev/null
+    "$render" -v -m "$1" --manifest one.jsonl -o batch-killed --chunk "$3" --resume 2> err || complain "resume $1: $(tail -n 2 err)"
+    [ "$(grep -c 'goes on with frame' err)" = 1 ] || echo "$1: it was quicker than the kill"
+    diff -r batch-whole batch-killed || complain "$1: resumed, and something else"
+}
+resumed wan 90 5
+resumed pair 90 15
+cp -r wan vae && rm vae/taew2_1.pth && cp "$tests/golden/vae-decode-safetensors/wan_2.1_vae.safetensors" vae
+resumed vae 50 7
+
 # served, and what was seen made again
 command -v curl > /dev/null || { echo "no curl to watch with"; exit $((failed ? 1 : 77)); }
 mkdir logs

@@ -58,6 +58,12 @@ static void on_frame(void *cookie, zt_frame *f)
         zt_frame_unref(&mine);
 }
 
+static void on_saved(void *cookie, uint64_t next, void *data, size_t bytes)
+{
+    zt_rendering *r = cookie;
+    zt_carry_take(&r->carry, next, data, bytes);
+}
+
 static void chunk_name(char name[64], const char *format, int64_t number, bool part)
 {
     if (strcmp(format, "png"))
@@ -132,7 +138,7 @@ static int take(zt_rendering *r, zt_frame *f)
     const zt_clip_job *job = r->job;
     const int64_t index = (int64_t)f->index, number = index / job->chunk;
     int err = 0;
-    if (r->sheet)
+    if (r->sheet && number >= r->carry.number)
         zt_sheet_add(r->sheet, f);
     if (number >= r->kept) {
         if (!r->stream) {
@@ -141,8 +147,11 @@ static int take(zt_rendering *r, zt_frame *f)
         }
         if (!err)
             err = zt_stream_push(r->stream, f, INT64_MAX);
-        if (!err && ((index + 1) % job->chunk == 0 || index + 1 == r->shape.frames))
+        if (!err && ((index + 1) % job->chunk == 0 || index + 1 == r->shape.frames)) {
             err = close_chunk(r);
+            if (!err)
+                zt_carry_store(&r->carry, number, r->sheet);
+        }
     }
     if (!err && job->told)
         job->told(job->cookie, index + 1);
@@ -156,7 +165,7 @@ static bool stopped(const zt_rendering *r)
 
 static int follow(zt_rendering *r, zt_session *s)
 {
-    for (int64_t n = 0; n < r->shape.frames;) {
+    for (int64_t n = r->first; n < r->shape.frames;) {
         void *item;
         if (stopped(r))
             return ZT_EXIT_AGAIN;
@@ -187,7 +196,8 @@ static int make_frames(zt_rendering *r)
         .script = again ? log->script : NULL, .scripted = again ? log->frames : 0, .fps = r->shape.fps,
         .steps_min = r->shape.steps, .steps_max = r->shape.steps, .seed = log ? log->seed : c->seed,
         .frames = (uint64_t)r->shape.frames, .offline = r->job->slack || log, .unpaced = true, .pool = POOL,
-        .on_frame = on_frame, .cookie = r,
+        .on_frame = on_frame, .cookie = r, .save_every = (uint64_t)r->job->chunk, .on_saved = on_saved,
+        .saved = r->carry.state, .saved_bytes = r->carry.bytes,
     };
     zt_session *s = NULL;
     int err = zt_queue_create(&r->queue, POOL + 4);
@@ -246,6 +256,10 @@ static int render(zt_rendering *r)
     if (c->sheet && zt_sheet_create(&r->sheet, r->log ? r->log->w : info->w, r->log ? r->log->h : info->h, r->shape.frames) < 0)
         return ZT_EXIT_UNAVAILABLE;
     if (r->kept < r->chunks || r->sheet)
+        r->first = zt_carry_load(&r->carry, r->job->setup->model, ZT_MIN(r->kept, r->chunks - 1), r->sheet);
+    if (r->first)
+        zt_info("clip %s: goes on with frame %" PRId64, c->id, r->first);
+    if (r->kept < r->chunks || r->sheet)
         code = make_frames(r);
     return code ? code : zt_rendering_finish(r);
 }
@@ -271,6 +285,7 @@ int zt_clip_render(const zt_clip_job *job)
     int code = 0, err = zt_folder_lock(&r.folder);
     if (err < 0)
         return err == -EBUSY ? ZT_EXIT_AGAIN : zt_exit_output(err);
+    zt_carry_init(&r.carry, &r.folder, job->chunk);
     if (!job->anew && zt_folder_look(&r.folder, from.key) == ZT_THERE_DONE) {       // another process was quicker
         err = zt_folder_remove(&r.folder);
     } else {
@@ -278,6 +293,7 @@ int zt_clip_render(const zt_clip_job *job)
         code = err ? 0 : render(&r);
     }
     code = err ? zt_exit_output(err) : code;
+    zt_carry_finish(&r.carry);
     zt_sheet_destroy(&r.sheet);
     zt_replay_free(&r.log);
     zt_folder_close(&r.folder);

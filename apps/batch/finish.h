@@ -2,6 +2,7 @@
 // Inside apps/batch/: a clip while it is rendered, and what is done with it when all its chunks are there.
 #pragma once
 
+#include "apps/batch/carry.h"
 #include "apps/batch/clip.h"
 #include "apps/contact_sheet.h"
 #include "base/queue.h"
@@ -20,6 +21,8 @@ typedef struct zt_rendering {
     zt_stream     *stream;          // of the chunk `at`, or NULL
     int64_t        at;
     zt_sheet      *sheet;           // or NULL
+    zt_carry       carry;
+    int64_t        first;           // picture that this session makes; those before the chunk `carry.number` are there
 } zt_rendering;
 
 // OUT/.ID/chunk-N.EXT; of pictures a directory, called .part while it grows.
