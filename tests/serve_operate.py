@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Operating zoetrope-serve: its configuration file, SIGHUP, SIGTERM, descriptors, what its log says and what it does not.
-# Usage: serve_operate.py SERVE MODEL [WHEP_VIEW]
+# Usage: serve_operate.py SERVE MODEL MAKE_MODEL [WHEP_VIEW]
 import http.client, json, os, re, resource, shutil, signal, ssl, subprocess, sys, tempfile, threading, time
 
 serve, model = os.path.realpath(sys.argv[1]), os.path.realpath(sys.argv[2])
-view = os.path.realpath(sys.argv[3]) if len(sys.argv) > 3 else None
+make_model = os.path.realpath(sys.argv[3])
+view = os.path.realpath(sys.argv[4]) if len(sys.argv) > 4 else None
 failed = 0
 os.environ['ASAN_OPTIONS'] = os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'
 os.environ['ZOETROPE_MODEL'] = model
@@ -321,6 +322,28 @@ def test_log():
     print(f'SIGTERM with two sessions and a clip: {took:.2f} s; logs of {sorted(os.path.getsize("sessions/" + x) for x in logs)} bytes')
 
 
+# A model whose pass takes far longer than anybody waits for the end.
+def test_long_pass():
+    subprocess.run([make_model, '--dim', '128', '--heads', '2', '--layers', '4', '--experts', '4', '--inter', '64', '--quant', 'f32', '--size',
+                    '1536x864', 'slow'], check=True)
+    os.environ['ZOETROPE_KERNELS'] = 'c'
+    os.mkdir('slow-logs')
+    s = Server('-m', 'slow', '--listen', '127.0.0.1:0', '--rtsp', 'off', '-r', '1', '--size', '128x96', '--budget-ms', '60000', '--steps', '1',
+               '--threads', '1', '--log-sessions', 'slow-logs')
+    threading.Thread(target=lambda: s.ask('/s/live.mjpeg'), daemon=True).start()
+    for _ in range(600):
+        if os.listdir('slow-logs'):
+            break
+        time.sleep(0.05)
+    time.sleep(1)
+    took = s.end(within=5.5)            # its own clock says 4.5 s
+    del os.environ['ZOETROPE_KERNELS']
+    check('ended in the middle of a pass' in s.text(), f'it was not: {s.text()}')
+    with open('slow-logs/' + os.listdir('slow-logs')[0]) as f:
+        check(json.loads(f.readline()).get('zoetrope') == 1, 'the log of the session')
+    print(f'SIGTERM in a pass of many seconds: {took:.2f} s')
+
+
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     os.environ['XDG_CACHE_HOME'] = work + '/cache'
@@ -335,7 +358,7 @@ with tempfile.TemporaryDirectory() as work:
     write('notokens', 'control x\n')
     write('token', 'a-token\n')
     os.mkdir('logs')
-    tests = [test_every_key, test_bad_files, test_reload, test_stays_watched, test_log]
+    tests = [test_every_key, test_bad_files, test_reload, test_stays_watched, test_log, test_long_pass]
     for test in tests:
         began = time.time()
         test()

@@ -113,24 +113,28 @@ for i in 1 2 3 4; do
 done
 
 # ---- formats: three chunks each
-cat > formats.jsonl <<'LINES'
-{"id":"h264-mp4","prompt":"desert \"at\" noon","frames":30,"seed":"18446744073709551615"}
-{"id":"h265-mp4","prompt":"sea","frames":30,"codec":"h265"}
-{"id":"h264-mkv","prompt":"sea","frames":30,"format":"mkv"}
-{"id":"h265-mov","prompt":"sea","frames":30,"format":"mov","codec":"h265"}
-{"id":"vp9-webm","prompt":"sea","frames":30,"format":"webm"}
-{"id":"av1-webm","prompt":"sea","frames":30,"format":"webm","codec":"av1"}
-{"id":"av1-mp4","prompt":"sea","frames":30,"codec":"av1"}
-{"id":"ffv1-mkv","prompt":"sea","frames":30,"format":"mkv","codec":"ffv1"}
-{"id":"prores-mov","prompt":"sea","frames":30,"format":"mov","codec":"prores"}
-{"id":"none-y4m","prompt":"sea","frames":30,"format":"y4m"}
-{"id":"none-png","prompt":"sea","frames":30,"format":"png","sheet":true}
+# every codec in every container that takes it, and those without
+line() { printf '{"id":"%s-%s","prompt":"desert \\"at\\" noon, größer & <b>","frames":30,"seed":"18446744073709551615","steps":3%s}\n' "$1" "$2" "$3"; }
+while read -r format codecs; do
+    for codec in $codecs; do line "$codec" "$format" ",\"format\":\"$format\",\"codec\":\"$codec\""; done
+done > formats.jsonl <<'LINES'
+mp4 h264 h265 vp9 av1
+mkv h264 h265 vp9 av1 vp8 ffv1 prores
+webm vp9 av1 vp8
+mov h264 h265 prores
 LINES
+line none y4m ',"format":"y4m"' >> formats.jsonl
+line none png ',"format":"png","sheet":true' >> formats.jsonl
 expect 0 "" "$render" --manifest formats.jsonl -o formats --chunk 12 --progress progress
 tail -1 progress | grep -qx progress=end || complain "progress ends with $(tail -1 progress)"
 expect 0 "" "$render" --manifest formats.jsonl -o formats --collect
 [ "$(ls formats/none-png | wc -l)" -eq 30 ] || complain "$(ls formats/none-png | wc -l) pictures"
 [ -s formats/none-png.sheet.png ] || complain "no contact sheet"
+if command -v ffmpeg > /dev/null; then
+    n=$(ffmpeg -v error -xerror -pattern_type glob -i 'formats/none-png/*.png' -f framecrc - 2> stderr | grep -vc '^#')
+    [ "$n" = 30 ] && [ ! -s stderr ] || complain "PNG: $n pictures: $(head -3 stderr)"
+    ffmpeg -v error -xerror -i formats/none-png.sheet.png -f null - 2> stderr && [ ! -s stderr ] || complain "the contact sheet: $(head -3 stderr)"
+fi
 if command -v ffprobe > /dev/null && command -v ffmpeg > /dev/null; then
     for f in formats/*.{mp4,mkv,webm,mov,y4m}; do
         ffmpeg -v error -xerror -i "$f" -f null - 2> stderr || complain "$f: $(head -3 stderr)"
@@ -141,11 +145,27 @@ if command -v ffprobe > /dev/null && command -v ffmpeg > /dev/null; then
         ffprobe -v error -show_entries frame=pts_time -of csv=p=0 "$f" |
             awk 'NF == 0 { next } n++ && ($1 - last < 0.040 || $1 - last > 0.044) { bad = 1 } { last = $1 } END { exit bad }' ||
             complain "$f: times are uneven"
-        [ "${f##*.}" = y4m ] || ffprobe -v error -show_entries format_tags=title,comment "$f" | tr -d '\\' |
-            grep -q '"model_hash":"[0-9a-f]*"' || complain "$f: no metadata"
+        # another player, by its own demuxer where it has one
+        ! command -v mpv > /dev/null || { mpv --no-config --really-quiet --of=framecrc --ovc=rawvideo --o=crc "$f" > stderr 2>&1 &&
+            [ "$(grep -vc '^#' crc)" = 30 ]; } || complain "mpv: $f: $(head -3 stderr)"
+        [ "${f##*.}" = y4m ] || ffprobe -v error -show_entries format_tags=title,comment -of json "$f" > "meta-${f##*/}.json"
     done
-    ffprobe -v error -show_entries format_tags=title,comment -of json formats/h264-mp4.mp4 > meta
-    grep -qF 'desert \"at\" noon' meta && grep -qF 18446744073709551615 meta || complain "metadata: $(cat meta)"
+    ls formats/*.{mp4,mkv,webm,mov,y4m} | wc -l | sed 's/$/ formats with ffmpeg/'
+    python3 - formats meta-*.json <<'PYTHON' || complain "the metadata is not what was asked for"
+import json, sys
+for name in sys.argv[2:]:
+    with open(name) as f:
+        tags = {k.lower(): v for k, v in json.load(f)['format']['tags'].items()}
+    clip = name[5:-5]
+    with open(f"{sys.argv[1]}/{clip.rsplit('.', 1)[0]}.json") as f:
+        mark = json.load(f)
+    said = json.loads(tags['comment'])
+    wanted = {'id': clip.rsplit('.', 1)[0], 'prompt': 'desert "at" noon, größer & <b>', 'seed': '18446744073709551615', 'steps': 3}
+    bad = {k: (said.get(k), v) for k, v in wanted.items() if said.get(k) != v} | {k: (v, mark.get(k)) for k, v in said.items() if mark.get(k) != v}
+    if bad or tags['title'] != wanted['prompt'] or len(said['model_hash']) != 16 or 'precision' not in said:
+        sys.exit(f'{clip}: {bad} {tags}')
+PYTHON
+    [ "$(ls meta-*.json | wc -l)" = 17 ] || complain "$(ls meta-*.json | wc -l) files with metadata"
 else
     echo "no ffmpeg: the formats were not decoded"
 fi
