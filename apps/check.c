@@ -151,10 +151,11 @@ cJSON *zt_check_config(zt_check *c)
 static const struct kind {
     const char *name;
     void      (*run)(zt_check *c);
+    bool        anywhere;           // on the device of ZOETROPE_DEVICE; the others run on the CPU
 } kinds[] = {
-    { "wan-dit", zt_check_wan },
-    { "wan-causal", zt_check_wan },
-    { "wan-rollout", zt_check_rollout },
+    { "wan-dit", zt_check_wan, true },
+    { "wan-causal", zt_check_wan, true },
+    { "wan-rollout", zt_check_rollout, true },
     { "moe-ffn", zt_check_moe },
     { "sampler", zt_check_sampler },
     { "tokens", zt_check_tokens },
@@ -178,9 +179,9 @@ static double limit_of(const cJSON *json, enum zt_precision p)
         : fmax(given, p == ZT_PRECISION_INT4 && !deep ? 0.3 : p == ZT_PRECISION_BF16 && !deep ? 0.02 : 0.08);
 }
 
-static int run_on_device(zt_check *c, void (*kind)(zt_check *), int threads)
+static int run_on_device(zt_check *c, void (*kind)(zt_check *), bool anywhere, int threads)
 {
-    const int err = zt_device_open(&c->d, &(zt_device_params){ .device = "cpu", .threads = threads });
+    const int err = zt_device_open(&c->d, &(zt_device_params){ .device = anywhere ? NULL : "cpu", .threads = threads });
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
     kind(c);
@@ -197,7 +198,7 @@ static int run_case(zt_check *c, int threads)
     const char *const kind = zt_check_string(c->json, "kind");
     for (const struct kind *k = kinds; k < kinds + ZT_LEN(kinds); k++) {
         if (strcmp(k->name, kind) == 0)
-            return run_on_device(c, k->run, threads);
+            return run_on_device(c, k->run, k->anywhere, threads);
     }
     zt_error("%s: kind '%s' is not supported in this version", c->dir, kind);
     return ZT_EXIT_UNAVAILABLE;
@@ -223,7 +224,7 @@ static int check_model(zt_check *c, const char *reference, int threads)
     // is mostly the noise that went in; ten times what was seen. int4: 0.05 seen, three times that.
     c->limit = c->precision == ZT_PRECISION_F32 ? 1e-4 : c->precision == ZT_PRECISION_INT4 ? 0.15 : 0.05;
     const int err = zt_weights_open(&c->io, reference);
-    const int code = err < 0 ? zt_exit_input(err) : run_on_device(c, zt_check_stream, threads);
+    const int code = err < 0 ? zt_exit_input(err) : run_on_device(c, zt_check_stream, true, threads);
     zt_weights_close(&c->io);
     return code;
 }

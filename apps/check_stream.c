@@ -72,11 +72,13 @@ static bool run_frame(struct run *r, int frame, const zt_weight *noise, const zt
                              i + 1 < steps ? t[i + 1] : 0 };
         if (zt_model_pass(r->m, &job, 1, 0, r->m->c.layers) < 0)
             return false;
+        zt_device_wait(r->m->d);
         snprintf(what, sizeof(what), ".%d", i);
         if (i == 0 || i == steps - 1)
             compare(r, latents, i * (int64_t)r->plane, (int64_t)r->plane, r->s->x, what, r->c->limit);
     }
     zt_state_decode(r->s, zt_tensor_4d(r->rgb, ZT_F32, 1, 3, 8 * r->s->lh, 8 * r->s->lw));
+    zt_device_wait(r->m->d);
     // the file holds halves, not clamped
     for (int64_t i = 0; i < pixels; i++) {
         zt_weight_read(rgb, i, 1, &value);
@@ -121,7 +123,7 @@ void zt_check_stream(zt_check *c)
         c->broken = true;
         return;
     }
-    r.rgb = calloc((size_t)(3 * r.m->c.w * r.m->c.h) + 1, sizeof(*r.rgb));
+    r.rgb = zt_device_alloc_host(c->d, ((size_t)(3 * r.m->c.w * r.m->c.h) + 1) * sizeof(*r.rgb));
     c->broken = !r.rgb || !r.m->c.w;
     for (; !c->broken && find(&r, "noise", -1); r.seed++) {
         if (!run_seed(&r)) {
@@ -134,6 +136,6 @@ void zt_check_stream(zt_check *c)
         zt_error("%s: the reference holds no stream", c->dir);
         c->broken = true;
     }
-    free(r.rgb);
+    zt_device_free_host(c->d, r.rgb);
     zt_model_close(&r.m);
 }

@@ -43,7 +43,7 @@ static bool set_text(struct stream *s, const cJSON *pass)
         free(in);
         return false;
     }
-    float *const padded = zt_check_must(calloc((size_t)rows * (size_t)width, sizeof(float)));
+    float *const padded = zt_check_must(zt_device_alloc_host(s->m->d, (size_t)rows * (size_t)width * sizeof(float)));
     memcpy(padded, in, (size_t)w->elements * sizeof(float));
     if (!s->text.kv) {
         const zt_kv like = kv_shape(s, s->m->dit.text_type, rows);
@@ -52,7 +52,8 @@ static bool set_text(struct stream *s, const cJSON *pass)
     }
     if (zt_dit_text(&s->m->dit, s->text.kv, padded, rows, NULL) < 0)
         zt_check_must(NULL);
-    free(padded);
+    zt_device_wait(s->m->d);
+    zt_device_free_host(s->m->d, padded);
     free(in);
     return true;
 }
@@ -71,8 +72,8 @@ static bool set_shape(struct stream *s, const zt_weight *x)
     s->h = (int)x->shape[2];
     s->w = (int)x->shape[3];
     const size_t floats = FRAMES_MAX * (size_t)s->m->c.out_dim * (size_t)(s->h * s->w);
-    s->x = zt_check_must(calloc(floats, sizeof(float)));
-    s->v = zt_check_must(calloc(floats, sizeof(float)));
+    s->x = zt_check_must(zt_device_alloc_host(s->m->d, floats * sizeof(float)));
+    s->v = zt_check_must(zt_device_alloc_host(s->m->d, floats * sizeof(float)));
     s->slot = zt_check_must(calloc((size_t)s->window, sizeof(int)));
     const zt_kv like = kv_shape(s, s->m->dit.cache_type, s->h / 2 * (s->w / 2));
     if (zt_cache_init(&s->cache, s->m->d, s->m->c.layers, &like, s->sink, s->window, 0) < 0)
@@ -105,10 +106,10 @@ static void close_stream(struct stream *s)
     if (s->m) {
         zt_cache_finish(&s->cache, s->m->d);
         zt_cache_finish(&s->text, s->m->d);
+        zt_device_free_host(s->m->d, s->x);
+        zt_device_free_host(s->m->d, s->v);
     }
     zt_model_close(&s->m);
-    free(s->x);
-    free(s->v);
     free(s->slot);
 }
 
@@ -127,6 +128,7 @@ static void pass_at(struct stream *s, int64_t start, int n, const double *t)
         zt_check_must(NULL);
     zt_dit_blocks(&s->m->dit, 0, s->m->c.layers);
     zt_dit_end(&s->m->dit);
+    zt_device_wait(s->m->d);
 }
 
 static bool read_times(zt_check *c, const cJSON *pass, int n, double *t)

@@ -68,6 +68,8 @@ static int fold(zt_loader *l, zt_taehv *k, int level, const zt_weight *grow, con
             }
             zt_load_conv_row(l, up, n, to);
         }
+        if (!err)
+            err = zt_load_settle_conv(l, up);
     }
     free(g);
     return err;
@@ -163,21 +165,26 @@ static size_t place(zt_taehv_state *s, const zt_taehv *k, char *base, int h, int
     }
     s->work[0] = base + at;
     s->work[1] = base + at + widest;
-    s->pixels = (float *)(base + at + 2 * widest);
-    return at + 2 * widest + (size_t)(((int64_t)h * w) << 6) * 3 * (size_t)(k->patch * k->patch) * sizeof(float);
+    return at + 2 * widest;
+}
+
+static size_t pixel_bytes(const zt_taehv *k, int h, int w)
+{
+    return (size_t)(((int64_t)h * w) << 6) * 3 * (size_t)(k->patch * k->patch) * sizeof(float);
 }
 
 int64_t zt_taehv_state_bytes(const zt_taehv *k, int h, int w)
 {
     zt_taehv_state s;
-    return (int64_t)place(&s, k, NULL, h, w);
+    return (int64_t)(place(&s, k, NULL, h, w) + pixel_bytes(k, h, w));
 }
 
 int zt_taehv_state_init(zt_taehv_state *s, zt_taehv *k, int h, int w)
 {
     *s = (zt_taehv_state){ .k = k, .h = h, .w = w, .bytes = zt_taehv_state_bytes(k, h, w) };
-    s->memory = zt_device_alloc(k->d, (size_t)s->bytes);
-    if (!s->memory)
+    s->memory = zt_device_alloc(k->d, (size_t)s->bytes - pixel_bytes(k, h, w));
+    s->pixels = zt_device_alloc_host(k->d, pixel_bytes(k, h, w));
+    if (!s->memory || !s->pixels)
         return -ENOMEM;
     place(s, k, s->memory, h, w);
     return 0;
@@ -185,8 +192,10 @@ int zt_taehv_state_init(zt_taehv_state *s, zt_taehv *k, int h, int w)
 
 void zt_taehv_state_finish(zt_taehv_state *s)
 {
-    if (s->k)
+    if (s->k) {
         zt_device_free(s->k->d, s->memory);
+        zt_device_free_host(s->k->d, s->pixels);
+    }
     *s = (zt_taehv_state){ 0 };
 }
 
@@ -223,6 +232,7 @@ static void emit(zt_taehv_state *s)
     }
     k->d->k.conv(k->d, zt_tensor_4d(s->pixels, ZT_F32, 1, h, w, N),
                  zt_tensor_4d(s->x[ZT_TAEHV_LEVELS], k->type, 1, h, w, k->channels[ZT_TAEHV_LEVELS]), none, none, &k->out);
+    zt_device_wait(k->d);
     for (int c = 0; c < 3; c++) {
         for (int y = 0; y < h * p; y++) {
             const float *const from = s->pixels + (int64_t)(y / p) * w * N + c * p * p + y % p * p;

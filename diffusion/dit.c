@@ -14,28 +14,16 @@
 #include "base/base.h"
 #include "diffusion/exact.h"
 
-// Places every buffer after base; returns the bytes in all.
-static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
+struct buffer {
+    void  *to;                  // of some pointer's type
+    size_t floats;
+};
+
+// Places buffers after base; returns the bytes in all.
+static size_t place(const struct buffer *list, size_t n, char *base)
 {
-    const zt_config *const c = t->c;
-    const size_t d = (size_t)c->dim, hidden = c->experts ? 0 : (size_t)c->ffn_dim;
-    const size_t rope = (size_t)t->past_rope;
-    const struct {
-        void  *to;              // of some pointer's type
-        size_t floats;
-    } list[] = {
-        { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
-        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)zt_dit_head_channels(c) },
-        { &k->planes, c->warp ? M * 4 * (size_t)zt_dit_head_channels(c) : 0 },
-        { &k->moved, c->previous_shifts || c->warp ? M * 4 * (size_t)c->out_dim : 0 },
-        { &k->angle, M * (d / (size_t)c->heads) },
-        { &k->past, t->others ? zt_dit_past_work(t, M) : 0 }, { &k->past_angle, M * rope },
-        { &k->row, M }, { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
-        { &k->e, S * d }, { &k->e_silu, S * d }, { &k->mlp, S * d }, { &k->e0, S * 6 * d },
-        { &k->modulation, S * 6 * d },
-    };
     size_t at = 0;
-    for (size_t i = 0; i < ZT_LEN(list); i++) {
+    for (size_t i = 0; i < n; i++) {
         void *const p = base ? base + at : NULL;
         memcpy(list[i].to, &p, sizeof(p));
         at += (size_t)zt_round_up((int64_t)(list[i].floats * sizeof(float)), 64);
@@ -43,10 +31,53 @@ static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
     return at;
 }
 
+static bool is_far(const zt_dit *t)
+{
+    return t->d->space != ZT_HOST;
+}
+
+// What the host writes or reads, one row per frame; and, where the device is far, what it makes of each token.
+static size_t carve_near(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
+{
+    const zt_config *const c = t->c;
+    const size_t d = (size_t)c->dim, far = is_far(t);
+    const struct buffer list[] = {
+        { &k->wave, S * (size_t)c->freq_dim }, { &k->control, S * (size_t)ZT_MAX(c->n_controls, 1) },
+        { &k->e, S * d }, { &k->e_silu, S * d }, { &k->angle_near, far * M * (d / (size_t)c->heads) }, { &k->row_near, far * M },
+    };
+    return place(list, ZT_LEN(list), base);
+}
+
+static size_t carve(const zt_dit *t, zt_work *k, char *base, size_t M, size_t S)
+{
+    const zt_config *const c = t->c;
+    const size_t d = (size_t)c->dim, hidden = c->experts ? 0 : (size_t)c->ffn_dim;
+    const size_t rope = (size_t)t->past_rope;
+    const struct buffer list[] = {
+        { &k->in, M * 4 * (size_t)c->in_dim }, { &k->x, M * d }, { &k->y, M * d }, { &k->qkv, M * 3 * d },
+        { &k->hidden, M * hidden }, { &k->out, M * 4 * (size_t)zt_dit_head_channels(c) },
+        { &k->planes, c->warp ? M * 4 * (size_t)zt_dit_head_channels(c) : 0 },
+        { &k->moved, c->previous_shifts || c->warp ? M * 4 * (size_t)c->out_dim : 0 },
+        { &k->angle, M * (d / (size_t)c->heads) },
+        { &k->past, t->others ? zt_dit_past_work(t, M) : 0 }, { &k->past_angle, M * rope },
+        { &k->row, M }, { &k->mlp, S * d }, { &k->e0, S * 6 * d }, { &k->modulation, S * 6 * d },
+    };
+    return place(list, ZT_LEN(list), base);
+}
+
 int64_t zt_dit_work_bytes(const zt_dit *t, int M, int S)
 {
     zt_work k;
-    return (int64_t)carve(t, &k, NULL, (size_t)M, (size_t)S);
+    return (int64_t)(carve(t, &k, NULL, (size_t)M, (size_t)S) + carve_near(t, &k, NULL, (size_t)M, (size_t)S));
+}
+
+void zt_dit_release(zt_dit *t)
+{
+    zt_device_free(t->d, t->work.memory);
+    if (t->work.near)
+        zt_device_free_host(t->d, t->work.near);
+    zt_device_free(t->d, t->work.expanded);
+    t->work = (zt_work){ 0 };
 }
 
 int zt_dit_reserve(zt_dit *t, int M, int S)
@@ -55,13 +86,23 @@ int zt_dit_reserve(zt_dit *t, int M, int S)
         return 0;
     zt_work k = { .M = ZT_MAX(M, t->work.M), .S = ZT_MAX(S, t->work.S) };
     k.bytes = zt_dit_work_bytes(t, k.M, k.S);
-    k.memory = zt_device_alloc(t->d, (size_t)k.bytes);
-    if (!k.memory)
+    const size_t near = carve_near(t, &k, NULL, (size_t)k.M, (size_t)k.S);
+    k.memory = zt_device_alloc(t->d, (size_t)k.bytes - (is_far(t) ? near : 0));
+    k.near = k.memory && is_far(t) ? zt_device_alloc_host(t->d, near) : NULL;
+    if (!k.memory || (is_far(t) && !k.near)) {
+        zt_device_free(t->d, k.memory);
         return -ENOMEM;
-    carve(t, &k, k.memory, (size_t)k.M, (size_t)k.S);
-    zt_device_free(t->d, t->work.memory);
+    }
+    const size_t at = carve(t, &k, k.memory, (size_t)k.M, (size_t)k.S);
+    carve_near(t, &k, is_far(t) ? (char *)k.near : (char *)k.memory + at, (size_t)k.M, (size_t)k.S);
+    if (!is_far(t)) {
+        k.angle_near = k.angle;
+        k.row_near = k.row;
+    }
     k.expanded = t->work.expanded;
     k.expanded_bytes = t->work.expanded_bytes;
+    t->work.expanded = NULL;
+    zt_dit_release(t);
     t->work = k;
     return 0;
 }
@@ -167,13 +208,13 @@ static void frame_in(zt_dit *t, const zt_segment *s, int i, int m, int row)
     assert(!f->place == !c->ground.hidden);
     if (f->place)
         t->d->k.patchify(t->d, in, zt_tensor_4d((void *)f->place, ZT_F32, 1, C, s->h, s->w), c->in_dim - C);
-    zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle + (size_t)m * (size_t)(c->dim / c->heads));
+    zt_dit_angles(t, s->first + i, s->h / 2, s->w / 2, k->angle_near + (size_t)m * (size_t)(c->dim / c->heads));
     const int past = t->past_rope, ns = past / 6, nt = past / 2 - 2 * ns;
     if (past)
         angles(t, t->past_time, t->past_space, nt, ns, s->first + i, s->h / 2, s->w / 2,
                k->past_angle + (size_t)m * (size_t)past);
     for (int j = 0; j < T; j++)
-        k->row[m + j] = row;
+        k->row_near[m + j] = row;
 }
 
 // y (+)= second(SiLU(first(x)))
@@ -191,6 +232,7 @@ static void times(zt_dit *t)
     const zt_config *const c = t->c;
     zt_work *const k = &t->work;
     for (int pass = 0; pass < (c->step_embed ? 2 : 1); pass++) {
+        zt_device_wait(t->d);           // for the waves of the pass before
         for (int i = 0, row = 0; i < t->segments; i++) {
             for (int j = 0; j < t->segment[i].frames; j++, row++) {
                 const zt_frame_in *const f = &t->segment[i].frame[j];
@@ -203,6 +245,7 @@ static void times(zt_dit *t)
     }
     if (c->n_controls)
         mlp(t, &t->control, k->e, k->control, true);
+    zt_device_wait(t->d);
     for (int i = 0; i < t->S * c->dim; i++)
         k->e_silu[i] = (float)(k->e[i] / (1 + zt_exact_exp(-(double)k->e[i])));
     t->d->k.linear(t->d, rows_of(k->e0, t->S, 6 * c->dim), rows_of(k->e_silu, t->S, c->dim), &t->time_projection,
@@ -234,6 +277,7 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
     if (err < 0)
         return err;
 
+    zt_device_wait(t->d);           // what the host writes from here on may be in use
     t->running = true;
     t->M = M, t->S = S, t->live = 0, t->segments = 0;
     for (int commit = 0; commit < 2; commit++) {        // those wanted to the end first
@@ -247,6 +291,10 @@ int zt_dit_begin(zt_dit *t, const zt_segment *s, int n)
     for (int i = 0, m = 0, row = 0; i < n; i++) {
         for (int j = 0; j < t->segment[i].frames; j++, row++, m += tokens(&t->segment[i]))
             frame_in(t, &t->segment[i], j, m, row);
+    }
+    if (is_far(t)) {
+        zt_device_copy(t->d, t->work.angle, t->work.angle_near, (size_t)M * (size_t)(t->c->dim / t->c->heads) * sizeof(float));
+        zt_device_copy(t->d, t->work.row, t->work.row_near, (size_t)M * sizeof(*t->work.row));
     }
     times(t);
     t->d->k.linear(t->d, rows_of(t->work.x, M, t->c->dim), rows_of(t->work.in, M, 4 * t->c->in_dim), &t->patch,

@@ -78,7 +78,7 @@ enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 3), ZT_MAX_SLOTS = 102
 
 // Buffers of a pass over M tokens of S frames; one allocation.
 typedef struct zt_work {
-    void    *memory;
+    void    *memory, *near;                         // near: what the host writes and reads; with a GPU only
     int64_t  bytes;
     int      M, S;
     float   *in, *x, *y, *qkv, *hidden, *out;       // [M][4 in], [M][d], [M][d], [M][3d], [M][ffn], [M][4 out]
@@ -89,6 +89,8 @@ typedef struct zt_work {
     void    *expanded;                              // keys and values of one layer; apart from memory
     size_t   expanded_bytes;
     int32_t *row;                                   // [M]: frame of the token
+    float   *angle_near;                            // where the host makes angle and row
+    int32_t *row_near;
     float   *wave, *control, *e, *e_silu, *mlp, *e0, *modulation;      // [S][...]
 } zt_work;
 
@@ -120,6 +122,9 @@ typedef struct zt_dit {
     int          top_k;                             // experts per token; 0: the model's own
     int          segments, M, S, live;              // tokens, frames; tokens that are wanted to the end come first
 } zt_dit;
+
+// Gives back what a pass works in.
+void zt_dit_release(zt_dit *t);
 
 // Loads all but the decoder and the words. Borrows the configuration.
 int  zt_dit_load(zt_dit *t, zt_device *d, const zt_config *c, zt_loader *l, enum zt_type cache_type,

@@ -246,8 +246,7 @@ void zt_dit_finish(zt_dit *t)
     free(t->block);
     free(t->freq);
     if (t->d) {
-        zt_device_free(t->d, t->work.memory);
-        zt_device_free(t->d, t->work.expanded);
+        zt_dit_release(t);
         zt_device_free(t->d, t->text_work);
         zt_device_free(t->d, t->ground.memory);
     }

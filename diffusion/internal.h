@@ -20,11 +20,11 @@ enum {
 };
 
 struct zt_model {
-    zt_device    *d;
+    zt_device    *d, *host;             // host: d, or a CPU beside a GPU, for text and pictures
     char         *folder;               // with its slash
     zt_config     c;
     zt_model_info info;
-    zt_memory     memory;               // weights
+    zt_memory     memory, words;        // weights; those that the host reads, when d is a GPU
     zt_dit        dit;
     zt_text_encoder text;
     zt_decoder    decoder;

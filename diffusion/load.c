@@ -18,7 +18,7 @@ enum { BLOCK = 4 << 20 };       // small pieces share blocks of this size, of la
 void *zt_memory_take(zt_memory *m, size_t bytes)
 {
     void *const p = zt_memory_take_raw(m, bytes);
-    if (p)
+    if (p && (!m->d || m->d->space == ZT_HOST))     // a GPU's is zero
         memset(p, 0, bytes);
     return p;
 }
@@ -38,7 +38,7 @@ void *zt_memory_take_raw(zt_memory *m, size_t bytes)
         // as much again as there is, up to 128 MiB, so that few large pages are cut; what is not written is not there
         const size_t more = (size_t)ZT_MIN(m->bytes, (int64_t)128 << 20);
         const size_t size = ZT_MAX(ZT_MAX(bytes, (size_t)BLOCK), more);
-        char *const p = zt_device_alloc_raw(m->d, size);
+        char *const p = m->d ? zt_device_alloc_raw(m->d, size) : zt_alloc_raw(size);
         if (!p)
             return NULL;
         m->block[m->n++] = p;
@@ -58,10 +58,64 @@ void *zt_memory_take_raw(zt_memory *m, size_t bytes)
 
 void zt_memory_finish(zt_memory *m)
 {
-    for (int i = 0; i < m->n; i++)
-        zt_device_free(m->d, m->block[i]);
+    for (int i = 0; i < m->n; i++) {
+        if (m->d)
+            zt_device_free(m->d, m->block[i]);
+        else
+            zt_free(m->block[i]);
+    }
     free(m->block);
     *m = (zt_memory){ .d = m->d };
+}
+
+static bool is_far(const zt_loader *l)
+{
+    return l->memory->d->space != ZT_HOST;
+}
+
+// Where the loader writes.
+static zt_memory *near_memory(zt_loader *l)
+{
+    return is_far(l) ? &l->staged : l->memory;
+}
+
+static void move(zt_loader *l, const void **p, size_t bytes, int *err)
+{
+    void *const to = *p && !*err ? zt_memory_take_raw(l->memory, bytes) : NULL;
+    if (to)
+        zt_device_copy(l->memory->d, to, *p, bytes);
+    else if (*p)
+        *err = -ENOMEM;
+    *p = to;
+}
+
+static int settle(zt_loader *l, zt_matrix *m)
+{
+    const size_t floats = (size_t)zt_round_up(m->N, 16) * sizeof(float);
+    int err = 0;
+    move(l, &m->data, zt_matrix_bytes(m->type, m->N, m->K), &err);
+    move(l, (const void **)&m->scale, floats, &err);
+    move(l, (const void **)&m->bias, floats, &err);
+    move(l, (const void **)&m->factor, zt_factor_bytes(m->N, m->K), &err);
+    return err;
+}
+
+int zt_load_settle(zt_loader *l, zt_matrix *m)
+{
+    const int err = is_far(l) ? settle(l, m) : 0;
+    zt_memory_finish(&l->staged);
+    return err;
+}
+
+int zt_load_settle_conv(zt_loader *l, zt_conv *c)
+{
+    int err = 0;
+    if (is_far(l) && !c->up)
+        err = settle(l, &c->w);
+    for (int i = 0; i < 4 && is_far(l) && c->up && !err; i++)
+        err = settle(l, &c->phase[i]);
+    zt_memory_finish(&l->staged);
+    return err;
 }
 
 void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory)
@@ -74,6 +128,7 @@ void zt_loader_finish(zt_loader *l)
 {
     free(l->stage);
     l->stage = NULL;
+    zt_memory_finish(&l->staged);
 }
 
 static void shape_text(char *out, size_t bytes, int rank, const int64_t *shape)
@@ -119,12 +174,16 @@ int zt_load_floats(zt_loader *l, const float **out, const char *name, int rank, 
     const int err = zt_load_find(l, &w, name, rank, shape);
     if (err < 0)
         return err;
-    float *const p = zt_memory_take(l->memory, (size_t)w->elements * sizeof(*p));
+    float *const p = zt_memory_take(near_memory(l), (size_t)w->elements * sizeof(*p));
     if (!p)
         return -ENOMEM;
     zt_weight_read(w, 0, w->elements, p);
     *out = p;
-    return 0;
+    int moved = 0;
+    if (is_far(l))
+        move(l, (const void **)out, (size_t)w->elements * sizeof(*p), &moved);
+    zt_memory_finish(&l->staged);
+    return moved;
 }
 
 int zt_load_vector(zt_loader *l, const float **out, const char *name, int n)
@@ -187,11 +246,12 @@ static int find_four_bits(zt_loader *l, zt_quantised *q, int k, const zt_part *p
 static int make_matrix(zt_loader *l, zt_matrix *m, enum zt_type type, int N, int K, bool whole)
 {
     const size_t N16 = (size_t)zt_round_up(N, 16);
-    void *const data = zt_memory_take_raw(l->memory, zt_matrix_bytes(type, N, K));
+    zt_memory *const near = near_memory(l);
+    void *const data = zt_memory_take_raw(near, zt_matrix_bytes(type, N, K));
     const bool integer = type == ZT_I8 || type == ZT_I4;
-    float *const scale = integer ? zt_memory_take(l->memory, N16 * sizeof(float)) : NULL;
-    float *const bias = zt_memory_take(l->memory, N16 * sizeof(float));
-    uint8_t *const factor = type == ZT_I4 ? zt_memory_take(l->memory, zt_factor_bytes(N, K)) : NULL;
+    float *const scale = integer ? zt_memory_take(near, N16 * sizeof(float)) : NULL;
+    float *const bias = zt_memory_take(near, N16 * sizeof(float));
+    uint8_t *const factor = type == ZT_I4 ? zt_memory_take(near, zt_factor_bytes(N, K)) : NULL;
     if (!data || !bias || (integer && !scale) || (type == ZT_I4 && !factor))
         return -ENOMEM;
     if (!whole || type == ZT_I4)                // halves of bytes are put one by one
@@ -370,7 +430,7 @@ int zt_load_matrix(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K
     }
     if (!bias)
         out->bias = NULL;
-    return 0;
+    return zt_load_settle(l, out);
 }
 
 int zt_load_linear(zt_loader *l, zt_matrix *out, enum zt_type type, int N, int K, const char *name)
@@ -424,7 +484,7 @@ int zt_load_kernel(zt_loader *l, zt_matrix *out, enum zt_type type, const char *
     }
     if (bias)
         zt_weight_read(bias, 0, s.N, (float *)out->bias);
-    return 0;
+    return zt_load_settle(l, out);
 }
 
 static void pack_row(const zt_matrix *m, int n, const float *row, int8_t *q)
@@ -486,5 +546,5 @@ int zt_load_conv(zt_loader *l, zt_conv *out, enum zt_type type, int N, int C, co
     }
     for (int i = 0; i < (out->up ? 4 : 1); i++)
         zt_weight_read(bias, 0, N, (float *)(out->up ? out->phase[i].bias : out->w.bias));
-    return 0;
+    return zt_load_settle_conv(l, out);
 }

@@ -27,12 +27,18 @@ void  zt_memory_finish(zt_memory *m);
 typedef struct zt_loader {
     const zt_weights *w;
     zt_memory        *memory;
+    zt_memory         staged;           // of the host: a matrix on its way to a GPU
     bool              diffusers;        // names are those of the diffusers library
     enum zt_type      block, other;     // matrices of the blocks; the larger ones outside them
     void             *stage;            // 16 rows
     size_t            stage_bytes;
     int64_t           parameters;       // read so far
 } zt_loader;
+
+// What the loader has written, to where the device reads it; where the host does, it is there. zt_load_empty_conv()'s
+// is its caller's to move. 0, -ENOMEM.
+int zt_load_settle(zt_loader *l, zt_matrix *m);
+int zt_load_settle_conv(zt_loader *l, zt_conv *c);
 
 // Counts the files to the memory.
 void zt_loader_init(zt_loader *l, const zt_weights *w, zt_memory *memory);

@@ -35,13 +35,28 @@ static enum zt_precision choose(const zt_device *d, const zt_weights *w, enum zt
     return strcmp(d->level, "c") == 0 ? ZT_PRECISION_F32 : ZT_PRECISION_BF16;
 }
 
-static int check_device(const zt_device *d)
+// What the host computes in the middle of a pass is nothing for a GPU yet.
+static int check_device(const zt_model *m, const char *path)
 {
-    if (d->space != ZT_HOST) {
-        zt_error("models run on the CPU only in this version");
-        return -ENOTSUP;
-    }
-    return 0;
+    const zt_config *const c = &m->c;
+    const char *const what = m->d->space == ZT_HOST ? NULL
+        : c->ground.hidden ? "the ground's noise" : c->position_embedding ? "embedded positions" : c->warp || c->previous_shifts
+        ? "latents that are moved" : c->n_kinds ? "blocks of latent attention or Mamba-2"
+        : c->dim / c->heads % 16 ? "heads of no multiple of 16" : NULL;
+    if (!what)
+        return 0;
+    zt_error("%s has %s, which run on the CPU only in this version", path, what);
+    return -ENOTSUP;
+}
+
+// Text is encoded by the CPU.
+static int open_host(zt_model *m)
+{
+    m->host = m->d;
+    if (m->d->space == ZT_HOST)
+        return 0;
+    m->host = NULL;
+    return zt_device_open(&m->host, &(zt_device_params){ .device = "cpu", .threads = m->d->threads });
 }
 
 static int choose_kv(zt_model *m, enum zt_kv_choice kv, enum zt_precision precision)
@@ -90,11 +105,13 @@ static int load_high(zt_model *m, const char *file, enum zt_precision precision,
 static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_precision precision)
 {
     const zt_config *const c = &m->c;
-    zt_loader l;
+    zt_loader l, words;
+    m->words.d = m->host;
     init_loader(&l, w, &m->memory, precision);
+    init_loader(&words, w, &m->words, precision);
     int err = zt_dit_load(&m->dit, m->d, c, &l, m->info.kv, l.other);
     if (!err)
-        err = zt_text_open(&m->text, &(zt_text_source){ m->d, c, &l, NULL, folder });
+        err = zt_text_open(&m->text, &(zt_text_source){ m->host, c, m->host == m->d ? &l : &words, NULL, folder });
     if (!err && m->text.kind && m->text.width != m->dit.text_dim) {
         zt_error("%s: the text encoder makes rows of %d, the model takes %d", folder, m->text.width, m->dit.text_dim);
         err = -EINVAL;
@@ -106,10 +123,11 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
         m->padded_text = strcmp(c->text.encoder, "words") == 0 ? 0 : c->text_len;
         m->max_text = m->padded_text ? c->text_len : m->text.max;
         const size_t rows = (size_t)m->max_text + 1;
-        m->text_rows = zt_memory_take(&m->memory, rows * (size_t)m->dit.text_dim * sizeof(float));
+        m->text_rows = zt_memory_take(m->host == m->d ? &m->memory : &m->words, rows * (size_t)m->dit.text_dim * sizeof(float));
         err = m->text_rows ? zt_dit_reserve_text(&m->dit, (int)rows) : -ENOMEM;
     }
-    m->info.parameters = l.parameters;
+    m->info.parameters = l.parameters + words.parameters;
+    zt_loader_finish(&words);
     zt_loader_finish(&l);
     return err;
 }
@@ -153,7 +171,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
         .layers = c->layers, .experts = c->experts, .top_k = c->top_k, .window_frames = c->window_frames,
         .sink_frames = c->sink_frames,
         .n_controls = c->n_controls, .default_prompt = m->text.default_prompt, .parameters = parameters,
-        .weight_bytes = m->memory.bytes + m->decoder.bytes + m->text.bytes + m->dit.ground.bytes, .precision = precision, .kv = kv,
+        .weight_bytes = m->memory.bytes + m->words.bytes + m->decoder.bytes + m->text.bytes + m->dit.ground.bytes, .precision = precision, .kv = kv,
         .file_bytes = m->memory.files + m->decoder.files + m->text.files,
         .hash = zt_hash(c->hash, &weights_hash, sizeof(weights_hash)),
     };
@@ -174,7 +192,9 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
     zt_weights *w = NULL;
     int err = zt_model_find_all(path, &m->c, &files);
     if (!err)
-        err = check_device(m->d);
+        err = check_device(m, path);
+    if (!err)
+        err = open_host(m);
     if (!err)
         err = zt_weights_open(&w, files.weights);
     if (!err) {
@@ -231,8 +251,8 @@ void zt_model_close(zt_model **m)
         return;
     zt_dit *const slices[] = { &(*m)->slice, &(*m)->high_slice };
     for (int i = 0; i < ZT_MAX_NETS; i++) {
-        zt_device_free((*m)->d, slices[i]->work.memory);
-        zt_device_free((*m)->d, slices[i]->work.expanded);
+        if (slices[i]->d)
+            zt_dit_release(slices[i]);
     }
     zt_dit_finish(&(*m)->dit);
     if ((*m)->nets > 1)
@@ -240,6 +260,9 @@ void zt_model_close(zt_model **m)
     zt_decoder_close(&(*m)->decoder);
     zt_text_close(&(*m)->text);
     zt_memory_finish(&(*m)->memory);
+    zt_memory_finish(&(*m)->words);
+    if ((*m)->host != (*m)->d)
+        zt_device_close(&(*m)->host);
     zt_config_finish(&(*m)->c);
     free((*m)->folder);
     free(*m);

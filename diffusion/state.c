@@ -145,7 +145,7 @@ static int allocate_set(const zt_state *s, struct zt_text *t)
     for (int i = 0; i < m->nets && !err; i++)
         err = zt_cache_init(&t->cache[i], m->d, m->c.layers, &like, 0, 1, 0);
     t->id = calloc(n, sizeof(int));
-    t->bias = calloc(n, sizeof(float));
+    t->bias = zt_device_alloc_host(m->d, n * sizeof(float));
     t->mean = m->c.ground.hidden ? calloc((size_t)m->c.dim, sizeof(float)) : NULL;
     return err || !t->id || !t->bias || (m->c.ground.hidden && !t->mean) ? -ENOMEM : 0;
 }
@@ -199,7 +199,7 @@ static int allocate(zt_state *s)
     if (!err)
         err = m->decoder.kind->state_open(&m->decoder, &s->decoder, s->lh, s->lw);
     s->latent_bytes = latent_bytes(m, s->w, s->h);
-    s->latents = zt_device_alloc(m->d, s->latent_bytes);
+    s->latents = zt_device_alloc_host(m->d, s->latent_bytes);
     if (err || !s->latents)
         return -ENOMEM;
     place_latents(s, s->latents);
@@ -252,7 +252,7 @@ static void finish_set(struct zt_text *t, zt_device *d)
     for (int i = 0; i < ZT_MAX_NETS; i++)
         zt_cache_finish(&t->cache[i], d);
     free(t->id);
-    free(t->bias);
+    zt_device_free_host(d, t->bias);
     free(t->mean);
 }
 
@@ -268,9 +268,9 @@ void zt_state_destroy(zt_state **state)
     finish_set(&s->text[1], d);
     finish_set(&s->negative, d);
     s->m->decoder.kind->state_close(&s->m->decoder, s->decoder);
-    zt_device_free(d, s->latents);
+    zt_device_free_host(d, s->latents);
     free(s->prompt);
-    zt_device_free(d, s->image);
+    zt_device_free_host(d, s->image);
     free(s->rows);
     free(s);
     *state = NULL;
@@ -301,9 +301,9 @@ int zt_state_image(zt_state *s, const float *rgb)
         zt_error("%s cannot start from a picture: its encoder is not known here", m->info.name);
         return -ENOENT;
     }
-    float *const z = zt_device_alloc(m->d, latent_floats(m, s->w, s->h) * sizeof(float));
-    const int err = z ? zt_encode_picture(m->d, m->folder, rgb, s->lh, s->lw, m->c.out_dim, z) : -ENOMEM;
-    zt_device_free(m->d, err ? z : s->image);
+    float *const z = zt_device_alloc_host(m->d, latent_floats(m, s->w, s->h) * sizeof(float));
+    const int err = z ? zt_encode_picture(m->host, m->folder, rgb, s->lh, s->lw, m->c.out_dim, z) : -ENOMEM;
+    zt_device_free_host(m->d, err ? z : s->image);
     s->image = err ? s->image : z;
     return err;
 }
@@ -330,6 +330,7 @@ uint64_t zt_state_begin(zt_state *s)
 {
     const zt_config *const c = &s->m->c;
     assert(s->committed + 1 >= (int64_t)s->begun);
+    zt_device_wait(s->m->d);
     s->before = s->now;
     s->now.number = (int64_t)s->begun++;
     memcpy(s->now.control, s->control, sizeof(s->control));
@@ -381,6 +382,7 @@ zt_tensor zt_state_x0(const zt_state *s)
 void zt_state_put(zt_state *s, const float *x0)
 {
     assert(s->begun > 0);
+    zt_device_wait(s->m->d);
     memcpy(zt_state_x0_of(s, s->now.number), x0, zt_state_floats(s) * sizeof(float));
     s->estimated = s->now.number + 1;
 }

@@ -151,6 +151,8 @@ static void step(zt_state *s, const zt_job *job)
     guide(s, job, v);
     d->k.combine(d, x0, 1, x, -sigma, v);
     s->step++;
+    if (c->sampler == ZT_UNIPC || c->sampler == ZT_RENOISE || s->image)
+        zt_device_wait(d);              // the host goes on
     if (c->sampler == ZT_UNIPC) {
         zt_unipc_step(&s->unipc, s->x, s->v, ZT_MIN(job->t / 1000.0, 1 - 1e-6), job->t_next / 1000.0);
     } else if (next > 0 && c->sampler == ZT_RENOISE) {
@@ -160,6 +162,7 @@ static void step(zt_state *s, const zt_job *job)
         d->k.combine(d, x, 1, x, next - sigma, v);
     }
     if (s->image && s->now.number == 0) {
+        zt_device_wait(d);
         memcpy(x.data, s->image, (size_t)x.step[0] * sizeof(float));
         memcpy(x0.data, s->image, (size_t)x.step[0] * sizeof(float));
     }

@@ -44,6 +44,7 @@ static int make_rows(zt_state *s, const struct zt_text *t)
     zt_model *const m = s->m;
     const size_t width = (size_t)m->dit.text_dim;
     int n = t->n;
+    zt_device_wait(m->d);
     if (s->embedding)
         memcpy(m->text_rows, s->rows, (size_t)n * width * sizeof(float));
     else if (n > 0 && m->text.kind->rows(&m->text, t->id, n, m->text_rows) < 0)
@@ -59,7 +60,7 @@ static void set_keys(zt_state *s, struct zt_text *t, int n)
     zt_model *const m = s->m;
     for (int net = 0; net < m->nets; net++) {
         zt_cache *const cache = &t->cache[net];
-        memset(cache->memory, 0, (size_t)cache->bytes);         // padding is zero
+        zt_device_clear(m->d, cache->memory, (size_t)cache->bytes);     // padding is zero
         for (int i = 0; i < cache->layers; i++) {
             cache->kv[i].valid = n;
             cache->kv[i].keys = (int)zt_round_up(n, 16);

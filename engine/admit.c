@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "kernels/backend.h"
 
 // Until the earliest end of a lease.
 static int retry_after(const zt_engine *e)
@@ -52,9 +53,19 @@ static void explain(const zt_engine *e, const zt_pace *p, int64_t bytes, int64_t
     }
 }
 
+// Of the memory that states are made in: a GPU's, and the host's beside it.
+static int64_t memory_left(const zt_engine *e)
+{
+    const zt_device *const d = e->device;
+    size_t left = SIZE_MAX, all;
+    if (d->backend)
+        d->backend->memory(d->queue, &left, &all);
+    return ZT_MIN(zt_memory_left(), (int64_t)ZT_MIN(left, (size_t)INT64_MAX));
+}
+
 int zt_admit_check(zt_engine *e, const zt_model *m, const zt_pace *p, int w, int h, zt_refused *out)
 {
-    const int64_t bytes = bytes_of(m, w, h), left = zt_memory_left();
+    const int64_t bytes = bytes_of(m, w, h), left = memory_left(e);
     e->sched.costs.now = zt_now();
     *out = (zt_refused){ .reason = zt_sched_admit(&e->sched, p) };
     if (out->reason == ZT_ADMITTED && bytes > left - left / 16)

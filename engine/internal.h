@@ -49,6 +49,7 @@ struct zt_session {
     // The engine's thread only
     zt_state    *state;
     zt_tensor    rgb;               // f32 [pictures, 3, h, w]
+    void            *far_planes;    // Y, U, V of one picture where the device is a GPU; NULL elsewhere
     int64_t      period;            // of the pictures in work
     int          wanted;            // how many of them are shown
     zt_frame    *last;              // what a repeat shows

@@ -22,12 +22,17 @@ int zt_work_setup(zt_session *s)
     if (err < 0)
         return err;
     const int n = s->pace.chunk;
-    void *rgb = zt_device_alloc(d, (size_t)n * 3 * (size_t)s->h * (size_t)s->w * sizeof(float));
+    void *rgb = zt_device_alloc_host(d, (size_t)n * 3 * (size_t)s->h * (size_t)s->w * sizeof(float));
     if (!rgb) {
         zt_error("session: no memory for a picture of %dx%d", s->w, s->h);
         return -ENOMEM;
     }
     s->rgb = zt_tensor_4d(rgb, ZT_F32, n, 3, s->h, s->w);
+    if (d->space != ZT_HOST) {          // rows of frames are 64 bytes apart at most
+        s->far_planes = zt_device_alloc(d, 2 * (size_t)zt_round_up(s->w, 64) * (size_t)s->h);
+        if (!s->far_planes)
+            return -ENOMEM;
+    }
     s->known = zt_state_prompt(s->state, s->text[0] ? s->text : NULL, s->ignored, sizeof(s->ignored));
     if (!s->saved)
         return 0;
@@ -41,8 +46,10 @@ int zt_work_setup(zt_session *s)
 void zt_work_teardown(zt_session *s)
 {
     zt_state_destroy(&s->state);
-    zt_device_free(s->engine->device, s->rgb.data);
+    zt_device_free_host(s->engine->device, s->rgb.data);
     s->rgb.data = NULL;
+    zt_device_free(s->engine->device, s->far_planes);
+    s->far_planes = NULL;
     zt_frame_unref(&s->last);
 }
 
@@ -152,14 +159,33 @@ static void hand_over(zt_session *s, const zt_todo *t, zt_frame **f, int n)
     }
 }
 
+// Into planes of the GPU, then each in one piece to the frame's.
+static void convert_far(zt_session *s, zt_frame *f, zt_tensor picture)
+{
+    zt_device *const d = s->engine->device;
+    uint8_t *plane[3];
+    size_t at = 0, bytes[3];
+    for (int i = 0; i < 3; i++) {
+        plane[i] = (uint8_t *)s->far_planes + at;
+        bytes[i] = (size_t)f->pitch[i] * (size_t)(i ? s->h / 2 : s->h);
+        at += bytes[i];
+    }
+    d->k.rgb_to_i420(d, plane, f->pitch, picture);
+    for (int i = 0; i < 3; i++)
+        zt_device_copy(d, f->plane[i], plane[i], bytes[i]);
+}
+
 static void convert(zt_session *s, zt_frame **f, int n)
 {
+    zt_device *const d = s->engine->device;
     for (int i = 0; i < n; i++) {
         zt_tensor picture = s->rgb;
         picture.n[0] = 1;
         picture.data = zt_f32(s->rgb) + i * s->rgb.step[0];
-        if (f[i])
-            s->engine->device->k.rgb_to_i420(s->engine->device, f[i]->plane, f[i]->pitch, picture);
+        if (f[i] && s->far_planes)
+            convert_far(s, f[i], picture);
+        else if (f[i])
+            d->k.rgb_to_i420(d, f[i]->plane, f[i]->pitch, picture);
     }
 }
 

@@ -31,6 +31,7 @@ typedef struct zt_backend {
     void  (*free_host)(void *queue, void *p);
     // Between any two of them and host memory, in the order of the queue; `from` may be changed when it returns.
     int   (*copy)(void *queue, void *to, const void *from, size_t bytes);
+    int   (*clear)(void *queue, void *p, size_t bytes);     // to zero, in the order of the queue
     int   (*sync)(void *queue);
     // Bytes of the device that are free, and all it has.
     void  (*memory)(void *queue, size_t *left, size_t *all);

@@ -140,6 +140,12 @@ int zt_cuda_copy(void *cookie, void *to, const void *from, size_t bytes)
     return err < 0 ? err : keep(q, cudaStreamSynchronize(q->stream));
 }
 
+int zt_cuda_clear(void *cookie, void *p, size_t bytes)
+{
+    queue *const q = (queue *)cookie;
+    return keep(q, cudaMemsetAsync(p, 0, bytes, q->stream));
+}
+
 int zt_cuda_sync(void *cookie)
 {
     queue *const q = (queue *)cookie;

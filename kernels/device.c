@@ -178,6 +178,22 @@ void zt_device_copy(zt_device *d, void *to, const void *from, size_t bytes)
     d->error = d->error ? d->error : err;
 }
 
+void zt_device_clear(zt_device *d, void *p, size_t bytes)
+{
+    if (!d->backend) {
+        memset(p, 0, bytes);
+        return;
+    }
+    const int err = d->backend->clear(d->queue, p, bytes);
+    d->error = d->error ? d->error : err;
+}
+
+void zt_device_wait(zt_device *d)
+{
+    const int err = d->backend ? d->backend->sync(d->queue) : 0;
+    d->error = d->error ? d->error : err;
+}
+
 int zt_device_sync(zt_device *d)
 {
     const int late = d->backend ? d->backend->sync(d->queue) : 0;

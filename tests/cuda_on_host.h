@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <tuple>
+
 #define __global__
 #define __device__
 #define __host__
@@ -65,17 +67,21 @@ void  __syncwarp(unsigned mask = 0xffffffffu);
 typedef void zt_host_together_fn(void *const *lane);
 void  zt_host_together(zt_host_together_fn *fn, void *mine);
 
-template <class F> static void zt_host_launch(dim3 grid, dim3 block, size_t shared, const F &f, const char *name)
+// Arguments are evaluated when the kernel is launched, as <<<>>> does.
+template <class F, class... Args>
+static void zt_host_launch(dim3 grid, dim3 block, size_t shared, const char *name, F kernel, const Args &...args)
 {
-    const zt_host_work w = { grid, block, shared, [](const void *closure) { (*(const F *)closure)(); },
-                             [](const void *closure) { delete (const F *)closure; }, new F(f), name };
+    const auto call = [kernel, all = std::make_tuple(args...)] { std::apply(kernel, all); };
+    typedef decltype(call) closure_type;
+    const zt_host_work w = { grid, block, shared, [](const void *closure) { (*(closure_type *)closure)(); },
+                             [](const void *closure) { delete (closure_type *)closure; }, new closure_type(call), name };
     if (zt_host_keep)
         zt_host_keep(&w);
     else
         zt_host_work_run(&w);
 }
 #define ZT_LAUNCH(d, kernel, grid, block, shared, ...)                                             \
-    zt_host_launch(grid, block, shared, [=] { kernel(__VA_ARGS__); }, #kernel)
+    zt_host_launch(grid, block, shared, #kernel, [](auto... a) { kernel(a...); }, __VA_ARGS__)
 
 template <typename T> static inline T *zt_shared()
 {

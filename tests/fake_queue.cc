@@ -123,6 +123,15 @@ int zt_cuda_copy(void *, void *to, const void *from, size_t bytes)
     return 0;
 }
 
+int zt_cuda_clear(void *, void *p, size_t bytes)
+{
+    run_all();
+    allow(true);
+    memset(p, 0, bytes);
+    allow(false);
+    return 0;
+}
+
 int zt_cuda_sync(void *)
 {
     run_all();
