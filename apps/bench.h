@@ -50,6 +50,7 @@ typedef struct zt_side {
     void      (*call)(void *cookie);
     void       *cookie;
     void      (*finish)(void **cookie);     // or NULL
+    struct zt_device *queue;    // what it calls is queued there: a batch ends when that is done; or NULL
     double      ns;             // of one call: the median
     int         calls;          // of a batch
     zt_samples  samples;

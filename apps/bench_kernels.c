@@ -25,6 +25,7 @@ typedef struct kernels {
     zt_bench  *b;
     zt_device *d, *one;         // one: with one thread, when what all threads gain is asked for
     zt_arena   arena;
+    char      *far;             // a GPU's memory of the arena's size: cases are made in the arena, then sent
     uint32_t   random;
     double     peak[ZT_PEAKS];
     int        lines;           // printed
@@ -135,6 +136,42 @@ static void report_scaling(kernels *k, const char *op, const char *dtype, const 
     print_line(k, "scaling", dtype, name, times, "x", times / k->d->threads, NULL, 0);
 }
 
+// Where a GPU finds what lies at p.
+static void *moved(const kernels *k, const void *p)
+{
+    return p && k->far ? k->far + ((const char *)p - k->arena.base) : (void *)p;
+}
+
+static void move_matrix(const kernels *k, zt_matrix *w)
+{
+    w->data = moved(k, w->data);
+    w->scale = moved(k, w->scale);
+    w->bias = moved(k, w->bias);
+    w->factor = moved(k, w->factor);
+}
+
+// The case, made, to where it is computed. experts: how many of up and down there are.
+static void send(kernels *k, work *w, zt_matrix *up, zt_matrix *down, int experts)
+{
+    zt_tensor *const tensors[] = { &w->out, &w->x, &w->a, &w->hidden };
+    zt_matrix *const matrices[] = { &w->w, &w->w2, &w->conv.w };
+    if (!k->far)
+        return;
+    zt_device_copy(k->d, k->far, k->arena.base, k->arena.used);
+    for (size_t i = 0; i < ZT_LEN(tensors); i++)
+        tensors[i]->data = moved(k, tensors[i]->data);
+    for (size_t i = 0; i < ZT_LEN(matrices); i++)
+        move_matrix(k, matrices[i]);
+    for (int i = 0; i < experts; i++) {
+        move_matrix(k, &up[i]);
+        move_matrix(k, &down[i]);
+    }
+    w->kv.k = moved(k, w->kv.k), w->kv.v = moved(k, w->kv.v), w->kv.scale = moved(k, w->kv.scale);
+    w->moe.gate_w = moved(k, w->moe.gate_w);
+    for (int i = 0; i < 3; i++)
+        w->plane[i] = moved(k, w->plane[i]);
+}
+
 // Times the work and its peers; prints a line for each peer, or one without. One call is so many operations, or bytes;
 // peak 0: no limit.
 static void report(kernels *k, const char *op, const char *dtype, const char *shape, double operations, const char *unit,
@@ -144,7 +181,9 @@ static void report(kernels *k, const char *op, const char *dtype, const char *sh
         report_scaling(k, op, dtype, shape, side);
         return;
     }
-    if (zt_sides_measure(side, n, k->d->threads == 1) < 0)
+    for (int i = 0; i < n && k->far; i++)
+        side[i].queue = k->d;
+    if (zt_sides_measure(side, n, k->d->threads == 1 && !k->far) < 0)
         return;
     const double value = operations / side[0].ns;
     for (int i = 1; i < ZT_MAX(n, 2); i++)
@@ -206,8 +245,10 @@ static void bench_linear(kernels *k, enum zt_type type, int m, int N, int K)
     w8 = w;
     if (type == ZT_I4)
         w8.w = matrix(k, ZT_I8, N, K);
+    send(k, &w, NULL, NULL, 0);
+    send(k, &w8, NULL, NULL, 0);
     snprintf(shape, sizeof(shape), "M%d N%d K%d", m, N, K);
-    const int n = type == ZT_I4 ? 2 : 1 + find_peers(k, side + 1, type, m, N, K);
+    const int n = type == ZT_I4 ? 2 : 1 + (k->far ? 0 : find_peers(k, side + 1, type, m, N, K));
     report(k, "linear", type_name[type], shape, 2.0 * m * N * K, unit(type), limit(k, type), side, n);
     for (int i = 1; i < n; i++) {
         if (side[i].finish)
@@ -245,27 +286,34 @@ static void call_attention(void *cookie)
     w->d->k.attention(w->d, w->out, w->x, &w->span, 1);
 }
 
-static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int H, int D)
+// m queries meet `slots` slots of `keys` keys.
+static void bench_attention_of(kernels *k, enum zt_type type, int m, int keys, int slots, int H, int D)
 {
     work w;
     char shape[64];
     int slot[64];
     if (!wanted(k, "attention", type) || !begin(k, &w))
         return;
-    w.kv = (zt_kv){ .type = type, .H = H, .D = D, .keys = (int)zt_round_up(m, 16), .valid = m };
+    w.kv = (zt_kv){ .type = type, .H = H, .D = D, .keys = (int)zt_round_up(keys, 16), .valid = keys };
     const size_t bytes = zt_kv_slot_bytes(&w.kv);
     w.kv.k = take(k, bytes * (size_t)slots), w.kv.v = take(k, bytes * (size_t)slots);
     w.kv.scale = take(k, zt_kv_scales(&w.kv) * (size_t)(slots * H) * sizeof(float));
-    const zt_tensor kv = rows(k, ZT_F32, 1, 1, m, H * D);
+    w.a = rows(k, ZT_F32, 1, 1, keys, H * D);
     w.x = rows(k, ZT_F32, 1, 1, m, H * D), w.out = rows(k, ZT_F32, 1, 1, m, H * D);
+    send(k, &w, NULL, NULL, 0);
     for (int i = 0; i < slots; i++) {
         slot[i] = i;
-        k->d->k.kv_append(k->d, &w.kv, i, kv, kv);
+        k->d->k.kv_append(k->d, &w.kv, i, w.a, w.a);
     }
     w.span = (zt_span){ .rows = m, .kv = &w.kv, .slot = slot, .n = slots };
-    snprintf(shape, sizeof(shape), "q%d kv%d H%d D%d", m, m * slots, H, D);
-    report(k, "attention", type == ZT_I8 ? "int8" : type_name[type], shape, 4.0 * m * m * slots * H * D,
+    snprintf(shape, sizeof(shape), "q%d kv%d H%d D%d", m, keys * slots, H, D);
+    report(k, "attention", type == ZT_I8 ? "int8" : type_name[type], shape, 4.0 * m * keys * slots * H * D,
            type == ZT_I8 ? "GOP/s" : "GF/s", limit(k, type), &(zt_side){ .call = call_attention, .cookie = &w }, 1);
+}
+
+static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int H, int D)
+{
+    bench_attention_of(k, type, m, m, slots, H, D);
 }
 
 static void call_moe(void *cookie)
@@ -307,6 +355,7 @@ static void bench_moe(kernels *k, enum zt_type type, struct moe_shape s)
     w.moe = (zt_moe){ .E = s.E, .k = s.k, .score = ZT_SIGMOID, .route_scale = 1, .gate_w = gate.data, .up = up,
                       .down = down, .shared_up = s.shared ? &up[s.E] : NULL,
                       .shared_down = s.shared ? &down[s.E] : NULL };
+    send(k, &w, up, down, s.E + s.shared);
     snprintf(shape, sizeof(shape), "M%d C%d E%d k%d+%d I%d", s.M, s.C, s.E, s.k, s.shared, s.I);
     report(k, "moe", type_name[type], shape, 6.0 * s.M * s.C * active, unit(type), limit(k, type), side, 2);
 }
@@ -326,6 +375,7 @@ static void bench_conv(kernels *k, enum zt_type type, int h, int width, int C, i
     const enum zt_type io = type == ZT_F32 ? ZT_F32 : ZT_BF16;
     w.x = rows(k, io, 1, h, width, C), w.out = rows(k, io, 1, h, width, N);
     w.conv = (zt_conv){ .w = matrix(k, type, N, 9 * C), .act = ZT_ACT_RELU };
+    send(k, &w, NULL, NULL, 0);
     snprintf(shape, sizeof(shape), "%dx%d C%d N%d", width, h, C, N);
     report(k, "conv", type_name[type], shape, 18.0 * h * width * C * N, unit(type), limit(k, type),
            &(zt_side){ .call = call_conv, .cookie = &w }, 1);
@@ -348,6 +398,7 @@ static void bench_i420(kernels *k, int width, int h)
         w.pitch[i] = i ? width / 2 : width;
         w.plane[i] = take(k, (size_t)(w.pitch[i] * h));
     }
+    send(k, &w, NULL, NULL, 0);
     snprintf(shape, sizeof(shape), "%dx%d", width, h);
     report(k, "rgb_to_i420", "f32", shape, (12.0 + 1.5) * width * h, "GB/s", 0,
            &(zt_side){ .call = call_i420, .cookie = &w }, 1);
@@ -408,6 +459,19 @@ static void bench_matrices(kernels *k, enum zt_type type)
     }
 }
 
+// The 1.3B at 832x480, three latents: what a GPU is for.
+static void bench_wan(kernels *k)
+{
+    static const int shapes[][2] = { { 4608, 1536 }, { 1536, 1536 }, { 8960, 1536 }, { 1536, 8960 } };     // N, K
+    const enum zt_type types[] = { ZT_BF16, ZT_I8 };
+    for (size_t t = 0; t < ZT_LEN(types); t++) {
+        for (size_t i = 0; i < ZT_LEN(shapes); i++)
+            bench_linear(k, types[t], 4680, shapes[i][0], shapes[i][1]);
+        for (int slots = 3; slots <= 21; slots += slots == 3 ? 3 : slots == 6 ? 6 : 9)     // of 1560 keys: 4680 to 32760
+            bench_attention_of(k, types[t], 4680, 1560, slots, 12, 128);
+    }
+}
+
 int zt_bench_kernels(zt_bench *b)
 {
     kernels k = { .b = b, .random = 1 };
@@ -419,6 +483,8 @@ int zt_bench_kernels(zt_bench *b)
     if (zt_arena_init(&k.arena, BYTES) < 0)
         return ZT_EXIT_UNAVAILABLE;
     k.d = b->setup.device;
+    if (k.d->backend && !(k.far = zt_device_alloc(k.d, BYTES)))
+        return ZT_EXIT_UNAVAILABLE;
     for (int i = 0; i < ZT_PEAKS; i++)
         k.peak[i] = zt_bench_peak(k.d, (enum zt_peak)i);
 
@@ -439,11 +505,16 @@ int zt_bench_kernels(zt_bench *b)
         bench_conv(&k, types[i], 72, 128, 32, 32);
     }
     bench_i420(&k, 256, 144);
-    bench_region(&k);
-    if (k.d->threads > 1 && zt_device_open(&k.one, &(zt_device_params){ .device = p.device, .threads = 1 }) == 0) {
+    if (!k.far)
+        bench_region(&k);
+    if (!k.far && k.d->threads > 1 && zt_device_open(&k.one, &(zt_device_params){ .device = p.device, .threads = 1 }) == 0) {
         bench_scaling(&k, ZT_I8);
         bench_scaling(&k, ZT_BF16);
         zt_device_close(&k.one);
+    }
+    if (k.far) {
+        bench_wan(&k);
+        zt_device_free(k.d, k.far);
     }
     zt_arena_finish(&k.arena);
     if (!k.lines)

@@ -7,6 +7,7 @@
 #include "apps/bench.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "kernels/device.h"
 
 #define BATCH  ZT_MS            // calls are timed so long at a time
 #define TIMES  41
@@ -27,6 +28,8 @@ static int64_t time_batch(const zt_side *s, bool one_thread)
     const int64_t before = now(one_thread);
     for (int i = 0; i < s->calls; i++)
         s->call(s->cookie);
+    if (s->queue)
+        zt_device_wait(s->queue);
     return (now(one_thread) - before) / s->calls;
 }
 
@@ -36,7 +39,7 @@ int zt_sides_measure(zt_side *side, int n, bool one_thread)
     for (int i = 0; i < n && !err; i++) {
         err = zt_samples_create(&side[i].samples, TIMES);
         side[i].calls = 1;
-        side[i].call(side[i].cookie);
+        time_batch(&side[i], one_thread);
         const int64_t once = ZT_MAX(time_batch(&side[i], one_thread), 1);
         side[i].calls = (int)ZT_MAX(1, BATCH / once);
         times = (int)ZT_MIN(times, ZT_MAX(LEAST, TOTAL / once));

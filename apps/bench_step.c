@@ -13,6 +13,7 @@
 #include "diffusion/model.h"
 
 typedef struct streams {
+    zt_device *d;
     zt_model *m;
     int       n, layers;
     zt_state *state[ZT_MAX_JOBS];
@@ -52,6 +53,7 @@ static int one_frame(streams *s, zt_samples *timed, bool packed)
         zt_state_begin(s->state[i]);
     const int64_t before = time_now(s);
     int err = packed ? pass(s, ZT_DENOISE) : separate_passes(s);
+    zt_device_wait(s->d);
     if (!err && timed)
         zt_samples_add(timed, time_now(s) - before);
     return err ? err : pass(s, ZT_COMMIT);
@@ -94,11 +96,11 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
         snprintf(gain, sizeof(gain), "%.3f", (double)zt_samples_quantile(apart, 0.5) / 1e6 / p50);
     const char *precision = zt_precision_names[info->precision];
     if (b->json)
-        printf("{\"device\": \"cpu\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, "
+        printf("{\"device\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, "
                "\"cache\": %d, \"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, "
                "\"of_limit\": %s, \"packed_gain\": %s}\n",
-               d->level, d->threads, precision, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
-               of_limit, gain);
+               d->backend ? "cuda" : "cpu", d->level, d->threads, precision, tokens, info->window_frames, (int)b->sessions,
+               p50, p99, gops, of_limit, gain);
     else
         printf("%s %s, %d threads: %d tokens, window %d, %d jobs: %.2f ms (p99 %.2f), %.0f GOP/s, %s of the limit\n",
                d->level, precision, d->threads, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
@@ -112,7 +114,7 @@ int zt_bench_step(zt_bench *b)
     if (code)
         return code;
     const zt_model_info *info = zt_model_get_info(b->setup.model);
-    streams s = { .m = b->setup.model, .n = (int)b->sessions, .layers = info->layers };
+    streams s = { .d = b->setup.device, .m = b->setup.model, .n = (int)b->sessions, .layers = info->layers };
     int err = zt_samples_create(&timed, 1 << 16);
     s.alone = b->setup.device->threads == 1;
     if (!err)
