@@ -118,6 +118,10 @@ static int load(zt_model *m, const zt_weights *w, const char *folder, enum zt_pr
     }
     if (!err)
         err = zt_decoder_open(&m->decoder, &(zt_decoder_source){ m->d, c, &l, l.other, NULL }, folder);
+    if (!err && m->decoder.kind && m->d->space != ZT_HOST && strcmp(m->decoder.kind->name, "wan") == 0) {
+        zt_error("%s has the Wan autoencoder for its pictures, which runs on the CPU only in this version; TAEHV does not", folder);
+        err = -ENOTSUP;
+    }
     if (!err) {
         m->scale = m->decoder.kind ? m->decoder.scale : 8;
         m->padded_text = strcmp(c->text.encoder, "words") == 0 ? 0 : c->text_len;

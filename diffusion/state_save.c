@@ -62,19 +62,25 @@ static int count(void *cookie, void *data, size_t bytes)
     return 0;
 }
 
+// Where pieces go, or come from.
+struct copying {
+    zt_device *d;
+    char      *at;
+};
+
 static int copy_out(void *cookie, void *data, size_t bytes)
 {
-    char **const to = cookie;
-    memcpy(*to, data, bytes);
-    *to += bytes;
+    struct copying *const c = cookie;
+    zt_device_copy(c->d, c->at, data, bytes);
+    c->at += bytes;
     return 0;
 }
 
 static int copy_in(void *cookie, void *data, size_t bytes)
 {
-    const char **const from = cookie;
-    memcpy(data, *from, bytes);
-    *from += bytes;
+    struct copying *const c = cookie;
+    zt_device_copy(c->d, data, c->at, bytes);
+    c->at += bytes;
     return 0;
 }
 
@@ -113,8 +119,7 @@ size_t zt_state_save(zt_state *s, void *out)
     h.words = t->n, h.keys = t->cache[0].kv[0].valid, h.biased = t->biased;
     h.committed = s->committed == (int64_t)s->begun;
     memcpy(&h.camera, &s->camera, sizeof(h.camera));
-    char *to = (char *)out + sizeof(h);
-    walk(s, copy_out, &to);
+    walk(s, copy_out, &(struct copying){ s->m->d, (char *)out + sizeof(h) });
     memcpy(out, &h, sizeof(h));
     h.check = check_of(out, bytes);
     memcpy(out, &h, sizeof(h));
@@ -205,8 +210,7 @@ int zt_state_restore(zt_state *s, const void *data, size_t bytes)
         return refuse("it is of another size");
     s->now = s->before = h.now;
     s->now.text = 0;
-    const char *from = (const char *)data + sizeof(h);
-    walk(s, copy_in, &from);
+    walk(s, copy_in, &(struct copying){ s->m->d, (char *)data + sizeof(h) });
     s->begun = h.begun;
     s->estimated = (int64_t)h.begun;
     s->committed = h.committed ? s->estimated : s->estimated - 1;
