@@ -356,7 +356,9 @@ static void cross_attention(zt_dit *t, const zt_block *b, int layer, int M)
     zt_span span[ZT_MAX_SEGMENTS];
     const int d = t->c->dim;
     const float eps = t->c->eps;
-    const zt_tensor q = rows_of(t->work.qkv, M, d), x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d);
+    // q in the rows that it has in self-attention, which are in the caches of those who will read them
+    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, M, 3 * d), 0, d);
+    const zt_tensor x = rows_of(t->work.x, M, d), y = rows_of(t->work.y, M, d);
     k->layer_norm(t->d, y, x, b->norm3_scale, b->norm3_shift, d, NULL, eps);
     k->linear(t->d, q, y, &b->cross_q, &(zt_epilogue){ 0 });
     k->rms_rope(t->d, q, b->cross_norm_q, NULL, d / t->c->heads, eps);

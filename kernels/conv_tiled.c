@@ -132,12 +132,10 @@ void zt_conv_tiled(struct zt_device *d, zt_tensor out, zt_tensor a, zt_tensor b,
     j.pixel = channels * level->bytes[type];
     j.rows = ZT_MIN((h + 4 * d->threads - 1) / (4 * d->threads), ROWS_MAX);
     j.row_bytes = (size_t)zt_round_up((a.n[2] + 2 + level->beyond) * (int64_t)j.pixel, 64);
-    j.scratch_step = (size_t)(j.rows + 2) * j.row_bytes;
-    const size_t largest = (size_t)zt_round_up(h, 16) * sizeof(float);
-    j.largest = zt_scratch(d, largest + j.scratch_step * (size_t)d->threads);
-    if (!j.largest)
+    j.scratch = zt_scratch_each(d, (size_t)(j.rows + 2) * j.row_bytes, &j.scratch_step);
+    j.largest = zt_scratch(d, (size_t)h * sizeof(float));
+    if (!j.scratch || !j.largest)
         return;
-    j.scratch = (char *)j.largest + largest;
     if (type == ZT_I8)
         measure(&j, d);
     zt_parallel_for(d, (h + j.rows - 1) / j.rows, run, &j);

@@ -134,6 +134,7 @@ void zt_device_close(zt_device **dp)
         d->scratch = NULL;
     }
     zt_free(d->scratch);
+    zt_free(d->each);
     zt_free(d);
 }
 
@@ -202,16 +203,28 @@ int zt_device_sync(zt_device *d)
     return err;
 }
 
-void *zt_scratch(zt_device *d, size_t bytes)
+// At least `bytes` at *p, whose content is lost when it grows.
+static void *grow(zt_device *d, void **p, size_t *have, size_t bytes)
 {
-    if (bytes <= d->scratch_bytes)
-        return d->scratch;
-    zt_device_free(d, d->scratch);
-    d->scratch = zt_device_alloc(d, bytes);
-    d->scratch_bytes = d->scratch ? bytes : 0;
-    if (!d->scratch) {
+    if (bytes <= *have)
+        return *p;
+    zt_device_free(d, *p);
+    *p = zt_device_alloc(d, bytes);
+    *have = *p ? bytes : 0;
+    if (!*p) {
         zt_error("kernels: no memory for %zu bytes", bytes);
         d->error = d->error ? d->error : -ENOMEM;
     }
-    return d->scratch;
+    return *p;
+}
+
+void *zt_scratch(zt_device *d, size_t bytes)
+{
+    return grow(d, &d->scratch, &d->scratch_bytes, bytes);
+}
+
+char *zt_scratch_each(zt_device *d, size_t bytes, size_t *step)
+{
+    *step = (ZT_MAX(bytes, d->each_bytes / (size_t)d->threads) + 63) / 64 * 64;
+    return grow(d, &d->each, &d->each_bytes, *step * (size_t)d->threads);
 }

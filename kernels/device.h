@@ -26,6 +26,8 @@ struct zt_device {
     struct zt_pool *pool;
     void           *scratch;        // zt_scratch()
     size_t          scratch_bytes;
+    void           *each;           // zt_scratch_each()
+    size_t          each_bytes;
     int             error;          // first failure since the last zt_device_sync()
     const struct zt_backend *backend;   // of a GPU, or NULL
     void           *queue;          // its own
@@ -55,6 +57,9 @@ int   zt_device_sync(zt_device *d);
 // device closes, so a steady state allocates nothing. Owner's thread only. NULL (and d->error set) when
 // there is no memory: the kernel returns without writing.
 void *zt_scratch(zt_device *d, size_t bytes);
+// The same for every thread, whose `bytes` begin at thread * *step. A thread has the same memory in all kernels, so it
+// stays in its core's cache.
+char *zt_scratch_each(zt_device *d, size_t bytes, size_t *step);
 
 // Calls fn(cookie, i, thread) for every i in [0, n), each once, on d->threads threads, the caller among
 // them; thread is in [0, d->threads). Returns when all are done. A thread takes the same part of [0, n) in every

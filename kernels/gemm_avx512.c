@@ -222,6 +222,12 @@ ZT_INLINE void store_tile(const enum zt_type type, const int R, const int C, flo
     }
 }
 
+// Fetches a line that will be written: another core may have read it since.
+ZT_INLINE void own(float *line)
+{
+    __asm__ volatile("prefetchw %0" : : "m"(*line));
+}
+
 ZT_INLINE void tile(const enum zt_type type, const int R, const int C, float *y, int64_t step,
                     const zt_rows *x, int quad, const zt_matrix *w, const void *const ahead[2])
 {
@@ -233,9 +239,9 @@ ZT_INLINE void tile(const enum zt_type type, const int R, const int C, float *y,
     const char *f0 = ahead[0], *f1 = ahead[1];
 
     for (int r = 0; r < R; r++) {
-        _mm_prefetch((const char *)(y + r * step), _MM_HINT_T0);
+        own(y + r * step);
         if (C > 1)
-            _mm_prefetch((const char *)(y + r * step + 16), _MM_HINT_T0);
+            own(y + r * step + 16);
     }
     __m512i c[12][2];
 #pragma GCC unroll 12

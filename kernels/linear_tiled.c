@@ -164,8 +164,7 @@ void zt_linear_packed(struct zt_device *d, zt_tensor out, const zt_rows *r, cons
 static void linear_own(struct zt_device *d, job *j, int tiles)
 {
     j->rows = ZT_MAX(1, ZT_MIN(TILES_MAX, tiles / (4 * d->threads))) * ZT_TILE_ROWS;
-    j->scratch_step = zt_rows_bytes(j->g, j->w->type, j->w->K, j->rows);
-    j->scratch = zt_scratch(d, j->scratch_step * (size_t)d->threads);
+    j->scratch = zt_scratch_each(d, zt_rows_bytes(j->g, j->w->type, j->w->K, j->rows), &j->scratch_step);
     if (j->scratch)
         zt_parallel_for(d, (j->x.n[2] + j->rows - 1) / j->rows, run_own, j);
 }

@@ -40,8 +40,8 @@ typedef struct job {
     float             *y;       // [sorted rows][width]
     zt_bytes           bytes;   // of all tokens, for experts of integers
     char              *scratch;
-    // Bytes of a thread's scratch, of its packed rows, of its hidden rows, of its expanded panels
-    size_t             scratch_step, packed, hidden, room;
+    // Bytes of a thread's scratch, of its packed rows, of its hidden rows, of its expanded panels; to the next thread's
+    size_t             scratch_bytes, packed, hidden, room, scratch_step;
 } job;
 
 static void route_rows(void *cookie, int i, int thread)
@@ -143,7 +143,7 @@ static void expert_rows(const job *j, char *scratch, const zt_matrix *up, const 
 {
     const int inner = down->K;
     float *hidden = (float *)(scratch + j->packed);
-    void *const room = scratch + j->scratch_step - j->room;
+    void *const room = scratch + j->scratch_bytes - j->room;
 
     const zt_rows in = zt_rows_at(j->g, scratch, up->type, up->K, rows);
     pack_tokens(j, &in, token, rows);
@@ -216,7 +216,7 @@ static void measure(job *j, int threads)
         j->room = ZT_MAX(j->room, ZT_MAX(zt_panels_bytes(up), zt_panels_bytes(down)));
     }
     j->hidden = (size_t)j->rows * (size_t)j->inner * sizeof(float);
-    j->scratch_step = j->packed + j->hidden + (size_t)j->rows * (size_t)j->width * sizeof(float) + j->room;
+    j->scratch_bytes = j->packed + j->hidden + (size_t)j->rows * (size_t)j->width * sizeof(float) + j->room;
 }
 
 static size_t aligned(size_t bytes)
@@ -232,7 +232,8 @@ static bool carve(job *j, struct zt_device *d, int tokens)
     const bool integer = zt_is_integer(j->w->up[0].type);
     const size_t bytes = integer ? aligned((size_t)tokens * (K64 + 8)) : 0;
 
-    char *p = zt_scratch(d, 4 * words + items + y + bytes + (size_t)d->threads * j->scratch_step);
+    j->scratch = zt_scratch_each(d, j->scratch_bytes, &j->scratch_step);
+    char *p = j->scratch ? zt_scratch(d, 4 * words + items + y + bytes) : NULL;
     if (!p)
         return false;
     j->expert = (int32_t *)p;
@@ -245,7 +246,6 @@ static bool carve(job *j, struct zt_device *d, int tokens)
     if (integer)
         j->bytes = (zt_bytes){ (int8_t *)p, (int64_t)K64, (float *)(p + (size_t)tokens * K64),
                                (int32_t *)(p + (size_t)tokens * (K64 + 4)) };
-    j->scratch = p + bytes;
     return true;
 }
 

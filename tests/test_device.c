@@ -156,6 +156,25 @@ static void test_every_item_runs_once(void **state)
     }
 }
 
+// Each thread's part begins where it did, whatever was asked for meanwhile, and never reaches into the next one.
+static void test_each_thread_keeps_its_scratch(void **state)
+{
+    zt_device *d = open_device(3);
+    size_t step, again;
+    char *const p = zt_scratch_each(d, 1000, &step);
+    assert_non_null(p);
+    assert_true(step >= 1000 && step % 64 == 0 && (uintptr_t)p % 64 == 0);
+    memset(p, 1, 3 * step);
+    assert_ptr_equal(zt_scratch_each(d, 10, &again), p);
+    assert_int_equal(again, step);
+    assert_non_null(zt_scratch(d, 5000));
+    char *const larger = zt_scratch_each(d, 3 * step, &again);
+    assert_non_null(larger);
+    assert_true(again >= 3 * step);
+    memset(larger, 1, 3 * again);
+    zt_device_close(&d);
+}
+
 struct counts {
     _Atomic uint8_t *ran;
     atomic_int       wrong;
@@ -386,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_levels_stack_and_are_capped),
         cmocka_unit_test(test_memory_is_aligned_zeroed_and_scratch_stays),
         cmocka_unit_test(test_every_item_runs_once),
+        cmocka_unit_test(test_each_thread_keeps_its_scratch),
         cmocka_unit_test(test_many_items_run_once),
         cmocka_unit_test(test_sleeping_workers_are_woken),
         cmocka_unit_test(test_threads_start_where_they_cannot_be_placed),
