@@ -97,7 +97,7 @@ static int64_t pass_cost(zt_sim *s, const zt_todo *todo, int n)
         const int window = todo[i].window ? todo[i].window : ZT_MAX(c->pace.window, 1);
         ns += T * (s->cost.token + s->cost.pair * c->pace.tokens * window);
     }
-    ns *= (double)(todo[0].to - todo[0].from) / ZT_MAX(s->sched.lane[todo[0].id].pace.layers, 1);
+    ns *= zt_sched_share(&s->sched, &todo[0]);
     if (draw(s) < s->cost.outlier)
         ns *= 4;
     return vary(s, ns);

@@ -74,6 +74,7 @@ typedef struct zt_segment {
     bool         commit;                            // keys and values are all that is wanted
 } zt_segment;
 
+enum { ZT_DIT_PARTS = ZT_PARTS };      // keys and values, self-attention, text, feed-forward
 enum { ZT_MAX_SEGMENTS = ZT_MAX_JOBS * (ZT_MAX_RECACHED + 3), ZT_MAX_SLOTS = 1024 + 64 };
 
 // Buffers of a pass over M tokens of S frames; one allocation.
@@ -146,9 +147,12 @@ size_t zt_dit_past_work(const zt_dit *t, size_t M);
 int    zt_dit_reserve_past(zt_dit *t, int slots, int valid);
 void   zt_dit_run_past(zt_dit *t, const zt_block *b, int live);
 
-// A pass: begin (copies the segments, not what they point to), blocks [from, to) in order, end.
+// A pass: begin (copies the segments, not what they point to), blocks [from, to) in order, end. Or units [from, to) of
+// blocks: each has ZT_DIT_PARTS parts, and a unit is a part for one of `groups` groups of the pass's rows, the same number
+// until the end: first all groups up to their keys and values, then each group through the other parts. Same bits.
 int  zt_dit_begin(zt_dit *t, const zt_segment *s, int n);
 void zt_dit_blocks(zt_dit *t, int from, int to);
+void zt_dit_units(zt_dit *t, int groups, int from, int to);
 void zt_dit_end(zt_dit *t);
 
 // Rows f32 [n][text_dim] become the keys and values of a text, for every block: kv[layers], each of `n` valid keys in

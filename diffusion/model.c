@@ -146,6 +146,16 @@ static void count_operations(zt_model_info *i, const zt_config *c)
     i->attention_ops = sides * 4 * M * c->layers * d * (c->window_frames * M / c->chunk_frames);
 }
 
+// Operations of a block's parts, per token. Attention counts twice: it has at most half of an 8-bit product's speed.
+static void share_parts(zt_model_info *i, const zt_config *c)
+{
+    const double d = c->dim, keys = c->window_frames * (double)(i->w / i->unit * (i->h / i->unit));
+    const double ffn = c->ffn_dim ? 2 * d * c->ffn_dim : 3 * d * c->inter * (c->top_k + c->shared_experts);
+    const double part[ZT_PARTS] = { 3 * d * d, d * d + 4 * d * keys, 2 * d * d, ffn };
+    for (int p = 0; p < ZT_PARTS; p++)
+        i->part[p] = (float)(part[p] / (part[0] + part[1] + part[2] + part[3]));
+}
+
 // Those below `own`, the largest first.
 static int smaller(int *out, const int *list, int n, int own)
 {
@@ -182,6 +192,7 @@ static void describe(zt_model *m, enum zt_precision precision, uint64_t weights_
     if (kv == ZT_I8)
         m->info.hash = zt_hash(m->info.hash, "kv8", 3);
     count_operations(&m->info, c);
+    share_parts(&m->info, c);
     m->info.n_windows = smaller(m->info.window, c->trained_window, c->n_trained_windows, c->window_frames);
     m->info.n_top_k = smaller(m->info.fewer_k, c->trained_top_k, c->n_trained_top_k, c->top_k);
     for (int i = 0; i < c->n_controls; i++)

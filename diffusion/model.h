@@ -68,9 +68,11 @@ typedef struct zt_job {
 // model; its states live until it ends. 0 or -ENOMEM (nothing moved). A kernel that lacks memory shows at
 // zt_device_sync().
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to);
-// The same, on buffers of its own: such a pass may be in work, between blocks, while zt_model_pass() runs others.
-// From block 0 begins a new one and forgets one that was not ended.
-int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to);
+// The same, on buffers of its own: such a pass may be in work, between its units, while zt_model_pass() runs others. There
+// are layers * ZT_PARTS * groups of them: of each block part 0 for each of `groups` groups of rows, then for each group the
+// other parts. The same bits with any number of groups; it holds for the whole pass. From unit 0 begins a new pass and
+// forgets one that was not ended.
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int groups, int from, int to);
 
 // The latest x0 becomes pictures: the decoder advances by one model_frame. rgb f32 [n, 3, H, W] in [-1, 1], n as the next
 // function says.

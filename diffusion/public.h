@@ -22,6 +22,7 @@ enum zt_kv_choice { ZT_KV_DEFAULT, ZT_KV_FLOAT, ZT_KV_INT8 };
 #define ZT_MAX_CONTROLS 16              // of a model
 #define ZT_MAX_STEPS    64              // per frame
 #define ZT_MAX_TRAINED  8               // smaller windows, and smaller numbers of experts
+#define ZT_PARTS        4               // of a block, between which slices may stop
 
 // What a model says of itself. Strings live as long as the model.
 typedef struct zt_model_info {
@@ -40,6 +41,7 @@ typedef struct zt_model_info {
     const char *default_prompt;             // in place of none, or of one without a known word
     int64_t     parameters, weight_bytes, state_bytes;      // in memory, at the opened precision
     int64_t     file_bytes;                 // of all weight files that were opened: transformer, text, decoder
+    float       part[ZT_PARTS];             // share of a block's time that each part should take
     int64_t     linear_ops, attention_ops;  // of one denoising pass of one frame, window full: a multiply-add is two
     enum zt_precision precision;            // as opened, never DEFAULT
     enum zt_type kv;                        // of a state's keys and values: ZT_F32, ZT_BF16 or ZT_I8

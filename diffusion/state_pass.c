@@ -170,8 +170,11 @@ static void step(zt_state *s, const zt_job *job)
     s->recache = false;
 }
 
-static int run_pass(zt_model *m, bool slice, int *jobs, const zt_job *job, int n, int from, int to)
+// Units [from, to), of so many groups.
+static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int groups, int from, int to)
 {
+    int *const jobs = slice ? &m->slice_jobs : &m->jobs;
+    const bool last = to == m->c.layers * ZT_PARTS * groups;
     assert(n >= 1 && n <= ZT_MAX_JOBS);
     if (from == 0) {
         const int err = begin_pass(m, slice, job, n);
@@ -183,11 +186,11 @@ static int run_pass(zt_model *m, bool slice, int *jobs, const zt_job *job, int n
     for (int net = 0; net < m->nets; net++) {
         zt_dit *const dit = zt_model_dit(m, net, slice);
         if (dit->running)
-            zt_dit_blocks(dit, from, to);
-        if (dit->running && to == m->c.layers)
+            zt_dit_units(dit, groups, from, to);
+        if (dit->running && last)
             zt_dit_end(dit);
     }
-    for (int i = 0; i < n && to == m->c.layers; i++) {
+    for (int i = 0; i < n && last; i++) {
         zt_state *const s = job[i].s;
         if (job[i].pass != ZT_DENOISE)
             s->committed = s->now.number + (job[i].pass == ZT_COMMIT);
@@ -199,12 +202,12 @@ static int run_pass(zt_model *m, bool slice, int *jobs, const zt_job *job, int n
 
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
 {
-    return run_pass(m, false, &m->jobs, job, n, from, to);
+    return run_pass(m, false, job, n, 1, ZT_PARTS * from, ZT_PARTS * to);
 }
 
-int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int groups, int from, int to)
 {
     if (from == 0)
         m->slice.running = m->high_slice.running = false;
-    return run_pass(m, true, &m->slice_jobs, job, n, from, to);
+    return run_pass(m, true, job, n, groups, from, to);
 }

@@ -141,12 +141,11 @@ static zt_job job_of(zt_session *s, const zt_todo *t)
 
 static int run(zt_engine *e, zt_session *s, const zt_job *job, const zt_todo *todo, int n)
 {
-    const bool whole = !todo[0].from && todo[0].to >= zt_model_get_info(s->model)->layers;
     int err;
-    if (whole)
-        err = zt_model_pass(s->model, job, n, 0, todo[0].to);
+    if (s->pace.pacing == ZT_OFFLINE)
+        err = zt_model_slice(s->model, job, n, todo[0].groups, todo[0].from, todo[0].to);
     else
-        err = zt_model_slice(s->model, job, n, todo[0].from, todo[0].to);
+        err = zt_model_pass(s->model, job, n, todo[0].from, todo[0].to);
     return err ? err : zt_device_sync(e->device);
 }
 

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "engine/internal.h"
 
+#define SLICE_ROWS 96   // with fewer, weights are read for too little
+
 int zt_prompt_check(const char *text)
 {
     const size_t bytes = strnlen(text, ZT_PROMPT_BYTES + 1);
@@ -124,13 +126,14 @@ zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p)
         .latents = info->chunk_frames, .steps_min = p->steps_min, .steps_max = p->steps_max,
         .first_steps = p->first_steps, .frames = model_frames(info, p->frames), .pictures = p->frames, .model = model_index(e, p->model),
         .tokens = ZT_MAX(p->w / info->unit * (p->h / info->unit), 1) * info->chunk_frames, .layers = info->layers, .window = info->window_frames,
-        .keep_rate = p->keep_rate,
+        .rows = SLICE_ROWS, .keep_rate = p->keep_rate,
     };
     if (p->saved)
         zt_state_saved(p->model, p->saved, p->saved_bytes, &pace.begun);
     for (int i = 0; i < info->n_windows; i++)
         if (info->window[i] > info->sink_frames)
             pace.smaller[pace.windows++] = info->window[i];
+    memcpy(pace.part, info->part, sizeof(pace.part));
     pace.top_ks = info->n_top_k;
     memcpy(pace.fewer, info->fewer_k, sizeof(pace.fewer));
     return pace;

@@ -352,7 +352,7 @@ void zt_sched_done(zt_sched *s, const zt_todo *todo, int n, int64_t started, int
         if (c->pace.pacing == ZT_OFFLINE) {
             took += c->spent;           // of the slices before
             zt_slice_done(s, t, started, ended);
-            if (c->block)
+            if (c->unit)
                 return;
         }
         if (t->action == ZT_DO_SHOW)

@@ -36,6 +36,8 @@ typedef struct zt_pace {
     int            model;           // a batch never mixes models
     int            tokens;          // of a model_frame (1)
     int            layers;          // blocks of a pass, between which offline passes stop (1)
+    int            rows;            // and within which, between parts for groups of at least so many tokens (not within)
+    float          part[ZT_PARTS];  // with `rows`: share of a block's time that each part takes; their sum is 1
     int            window;          // frames that a frame attends to, its own included (1)
     // Rungs of the quality ladder below fewer steps, in this order: smaller windows, fewer experts, half the rate
     int            windows, smaller[ZT_MAX_TRAINED];    // (none)
@@ -61,7 +63,8 @@ typedef struct zt_todo {
     bool           replan;      // fewer passes are left than planned: make a new time list from the present time
     int            step;        // of this frame, from 0; ZT_COMMIT: unused
     int            left;        // passes to run, this one included
-    int            from, to;    // blocks; all of them unless the session is offline
+    int            groups;      // offline: of rows, for zt_model_slice(); 0: blocks are not cut
+    int            from, to;    // blocks, all of them; offline: units as zt_model_slice() has them, or blocks if not cut
     int            window;      // frames, with `begin`; 0: the model's own
     int            top_k;       // experts, with `begin`; 0: the model's own
     int            steps;       // ZT_DO_SHOW: spent on this picture
@@ -100,8 +103,9 @@ struct zt_lane {
     int      step, left;        // done, to do
     int64_t  held;              // nothing before then
 
-    int      block;             // offline: blocks of the pass in work that are done; 0: none is in work
+    int      unit;              // offline: units of the pass in work that are done; 0: none is in work
     zt_todo  sliced;            // that pass
+    double   done;              // share of it
     int64_t  spent;             // ns on it
 
     int      steps;             // planned for now: rises by one per second of headroom, falls at once
@@ -159,6 +163,8 @@ void zt_sched_delivered(zt_sched *s, int id, uint64_t index, int64_t now);
 int64_t zt_sched_least(const zt_sched *s, int id, int steps);
 // ns that the passes of these todos take together, by 99 of 100.
 int64_t zt_sched_batch_cost(const zt_sched *s, const zt_todo *todo, int n);
+// Share of its pass that a todo is; 1: it is all of it.
+double  zt_sched_share(const zt_sched *s, const zt_todo *t);
 // ns that a session still needs, alone, until the packet of its slot, at the fewest steps it accepts, by 99 of 100.
 int64_t zt_sched_rest(const zt_sched *s, int id);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offline work: passes cut into slices at block boundaries, in the time that live sessions leave.
+// Offline work: passes cut into slices at the ends of units, in the time that live sessions leave.
 #include "engine/sched_lane.h"
 
 #define SLICE      (5 * INT64_C(1000000))
@@ -15,14 +15,50 @@ static int64_t limit(const zt_sched *s)
     return fastest == INT64_MAX ? SLICE_IDLE : ZT_MIN(SLICE, fastest / 10);
 }
 
-static int layers(const struct zt_lane *c)
+static int units(const struct zt_lane *c, int groups)
 {
-    return ZT_MAX(c->pace.layers, 1);
+    return ZT_MAX(c->pace.layers, 1) * (groups ? ZT_PARTS * groups : 1);
 }
 
-static int64_t block_cost(const zt_sched *s, const struct zt_lane *c, const zt_todo *t)
+// Of the pass's time that unit i takes.
+static double unit_share(const struct zt_lane *c, int groups, int i)
 {
-    return c->block ? c->spent / c->block : zt_sched_batch_cost(s, t, 1) / layers(c);
+    if (!groups)
+        return 1.0 / units(c, 0);
+    const int u = i % (ZT_PARTS * groups);
+    const int part = u < groups ? 0 : 1 + (u - groups) % (ZT_PARTS - 1);
+    return (double)c->pace.part[part] / groups / ZT_MAX(c->pace.layers, 1);
+}
+
+double zt_sched_share(const zt_sched *s, const zt_todo *t)
+{
+    const struct zt_lane *c = &s->lane[t->id];
+    if (c->pace.pacing != ZT_OFFLINE)
+        return 1;
+    double sum = 0;
+    for (int i = t->from; i < t->to; i++)
+        sum += unit_share(c, t->groups, i);
+    return sum;
+}
+
+// ns of the pass as a whole: as it goes, or by 99 of 100 when it has not begun.
+static double pass_cost(const zt_sched *s, const struct zt_lane *c, const zt_todo *t)
+{
+    return c->unit ? (double)c->spent / c->done : (double)zt_sched_batch_cost(s, t, 1);
+}
+
+// Groups of rows with which the longest part fits into a slice, as far as they have rows enough.
+static int split(const zt_sched *s, const struct zt_lane *c, const zt_todo *t)
+{
+    const int rows = ZT_MAX(c->pace.tokens, 1) * (t->pass == ZT_COMMIT_DENOISE ? 2 : 1);
+    float longest = 0;
+    if (c->unit || !c->pace.rows)
+        return t->groups;
+    for (int p = 0; p < ZT_PARTS; p++)
+        longest = ZT_MAX(longest, c->pace.part[p]);
+    const double ns = pass_cost(s, c, t) * (double)longest / ZT_MAX(c->pace.layers, 1);
+    const double most = ZT_MAX(rows / c->pace.rows, 1);
+    return (int)(ns > 0 ? ZT_MIN(1 + ns / (double)limit(s), most) : most);      // of which nothing is known: the finest
 }
 
 // One pass at a time per model can be in work.
@@ -30,7 +66,7 @@ static bool model_busy(const zt_sched *s, const struct zt_lane *c)
 {
     for (int i = 0; i < ZT_SCHED_SESSIONS; i++) {
         const struct zt_lane *o = &s->lane[i];
-        if (o->used && o != c && o->block && o->pace.model == c->pace.model)
+        if (o->used && o != c && o->unit && o->pace.model == c->pace.model)
             return true;
     }
     return false;
@@ -38,31 +74,37 @@ static bool model_busy(const zt_sched *s, const struct zt_lane *c)
 
 static bool shows_next(const struct zt_lane *c)
 {
-    return c->working && !c->left && !c->block;
+    return c->working && !c->left && !c->unit;
 }
 
 static zt_todo next_pass(zt_sched *s, struct zt_lane *c, int64_t now)
 {
     zt_todo t = c->sliced;
-    if (!c->block) {
+    if (!c->unit) {
         struct zt_view v;
         zt_view_fill(s, c, now, &v);
         zt_todo_make(s, &v, 1, &v, now, &t);
     }
-    t.from = c->block;
-    t.begin &= !c->block;
+    t.from = c->unit;
+    t.begin &= !c->unit;
     return t;
 }
 
-// Blocks that fit into a slice, at least one; 0 when even that would make a live session wait for longer.
-static int blocks(const zt_sched *s, const struct zt_lane *c, const zt_todo *t, int64_t now, int64_t live_at)
+// Units that fit into a slice, at least one; 0 when even that would make a live session wait for longer.
+static int fitting(const zt_sched *s, const struct zt_lane *c, const zt_todo *t, int groups, int64_t now, int64_t live_at)
 {
-    const int64_t most = limit(s), cost = block_cost(s, c, t), left = layers(c) - c->block;
-    if (cost <= 0)
-        return 1;
-    if (cost > most && live_at != INT64_MAX && now + cost > live_at + most)
+    const double most = (double)limit(s), pass = pass_cost(s, c, t);
+    double ns = pass * unit_share(c, groups, c->unit);
+    if (ns > most && live_at != INT64_MAX && (double)now + ns > (double)live_at + most)
         return 0;
-    return (int)ZT_MAX(ZT_MIN(most / cost, left), 1);
+    int n = 1;
+    while (pass > 0 && c->unit + n < units(c, groups)) {
+        ns += pass * unit_share(c, groups, c->unit + n);
+        if (ns > most)
+            break;
+        n++;
+    }
+    return n;
 }
 
 static struct zt_lane *choose(zt_sched *s, int64_t now, int64_t live_at, int64_t *wake)
@@ -99,14 +141,15 @@ int zt_slice_next(zt_sched *s, int64_t now, int64_t live_at, zt_todo *todo, int6
         return 1;
     }
     // What its next pass costs is known without beginning it.
-    const zt_todo ahead = c->block ? c->sliced : (zt_todo){ .id = (int)(c - s->lane), .action = ZT_DO_PASS,
-                                                            .pass = c->uncommitted && !c->working ? ZT_COMMIT_DENOISE
-                                                                                                  : ZT_DENOISE };
-    const int n = blocks(s, c, &ahead, now, live_at);
+    const zt_todo ahead = c->unit ? c->sliced : (zt_todo){ .id = (int)(c - s->lane), .action = ZT_DO_PASS,
+                                                           .pass = c->uncommitted && !c->working ? ZT_COMMIT_DENOISE
+                                                                                                 : ZT_DENOISE };
+    const int groups = split(s, c, &ahead), n = fitting(s, c, &ahead, groups, now, live_at);
     if (!n)
         return 0;
     *todo = next_pass(s, c, now);
-    todo->to = c->block + n;
+    todo->groups = groups;
+    todo->to = c->unit + n;
     c->sliced = *todo;
     c->taken = true;
     return 1;
@@ -130,7 +173,8 @@ void zt_slice_done(zt_sched *s, const zt_todo *t, int64_t started, int64_t ended
     count_waits(s, started, ended);
     if (t->action != ZT_DO_PASS)
         return;
-    const bool over = t->to >= layers(c);
-    c->block = over ? 0 : t->to;
+    const bool over = t->to >= units(c, t->groups);
+    c->done = over ? 0 : c->done + zt_sched_share(s, t);
     c->spent = over ? 0 : c->spent + (ended - started);
+    c->unit = over ? 0 : t->to;
 }

@@ -7,7 +7,7 @@
 #include "base/base.h"
 
 static const struct { const char *name, *number; } kinds[ZT_SPANS] = {
-    [ZT_SPAN_BATCH] = { "batch", "jobs" },     [ZT_SPAN_SLICE] = { "slice", "blocks" },
+    [ZT_SPAN_BATCH] = { "batch", "jobs" },     [ZT_SPAN_SLICE] = { "slice", "units" },
     [ZT_SPAN_DECODE] = { "decode", "steps" },  [ZT_SPAN_CONVERT] = { "convert", "steps" },
     [ZT_SPAN_REPEAT] = { "repeat", "n" },      [ZT_SPAN_PACKET] = { "made to packet", "n" },
     [ZT_SPAN_MISS] = { "missed", "outcome" },

@@ -18,7 +18,7 @@ typedef struct zt_moment {
     int64_t from, to;           // ns
     uint8_t kind;
     int16_t lane;               // -1: several
-    int32_t n;                  // jobs of a batch, blocks of a slice, steps of a picture, outcome of a miss
+    int32_t n;                  // jobs of a batch, units of a slice, steps of a picture, outcome of a miss
     uint64_t slot;
 } zt_moment;
 

@@ -33,7 +33,7 @@ zt_model *fake_model_open(zt_device *d)
     m->d = d;
     m->info = (zt_model_info){ .name = "fake", .w = 64, .h = 32, .fps = 25, .unit = 16, .chunk_frames = 1, .pictures = 1, .first_pictures = 1, .steps = 2,
                                .first_frame_steps = 4, .layers = 3, .n_controls = 2, .control = { "yaw", "pitch" },
-                               .default_prompt = "mountains" };
+                               .default_prompt = "mountains", .part = { 0.25f, 0.25f, 0.25f, 0.25f } };
     return m;
 }
 
@@ -159,14 +159,15 @@ int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
 }
 
 // A whole number of slices, one pass at a time.
-int zt_model_slice(zt_model *m, const zt_job *job, int n, int from, int to)
+int zt_model_slice(zt_model *m, const zt_job *job, int n, int groups, int from, int to)
 {
+    const int units = m->info.layers * ZT_PARTS * groups;
     assert(from == 0 || (job[0].s == m->sliced && from == m->blocks));
     m->sliced = job[0].s;
     m->blocks = to;
     fake.slices++;
-    zt_sleep_until(zt_now() + fake.pass * (to - from) / m->info.layers);
-    return to == m->info.layers ? end_pass(m, job, n) : 0;
+    zt_sleep_until(zt_now() + fake.pass * (to - from) / units);
+    return to == units ? end_pass(m, job, n) : 0;
 }
 
 size_t zt_state_save(zt_state *s, void *out)

@@ -377,9 +377,9 @@ static void streams_on_both_sides_share_a_pass(void **state)
         zt_state_begin(s[j]);
     }
     const zt_job both[] = { { s[0], ZT_DENOISE, 950, 600 }, { s[1], ZT_DENOISE, 500, 200 } };
-    assert_int_equal(zt_model_slice(m, both, 2, 0, 1), 0);
+    assert_int_equal(zt_model_slice(m, both, 2, 1, 0, 1), 0);
     run(m, s[2], ZT_DENOISE, 950, 600);
-    assert_int_equal(zt_model_slice(m, both, 2, 1, m->c.layers), 0);
+    assert_int_equal(zt_model_slice(m, both, 2, 1, 1, m->c.layers * ZT_PARTS), 0);
     run(m, s[3], ZT_DENOISE, 500, 200);
     for (int j = 0; j < 2; j++)
         assert_memory_equal(s[j]->x, s[2 + j]->x, zt_state_floats(s[j]) * sizeof(float));

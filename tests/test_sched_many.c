@@ -176,6 +176,25 @@ static void blocks_longer_than_a_slice_run_only_where_they_fit(void **state)
     assert_true(longer <= 1);                               // the first block, of which nothing was known
 }
 
+// A block takes 12 ms, its parts 2 to 6; in groups of rows none is longer than a slice, so that all of the slack is used.
+static void longer_blocks_are_cut_within(void **state)
+{
+    (void)state;
+    start(2, pace_of(24, 1, 2), 30);
+    const zt_pace cut = { .layers = 30, .tokens = 12000, .rows = 144, .part = { 0.2f, 0.15f, 0.15f, 0.5f } };
+    session[1].pace.pacing = ZT_OFFLINE;
+    session[1].pace.layers = cut.layers, session[1].pace.tokens = cut.tokens, session[1].pace.rows = cut.rows;
+    memcpy(session[1].pace.part, cut.part, sizeof(cut.part));
+    session[1].pace.model = 1;
+    zt_sim_run(&sim);
+    assert_true(kept(&session[0]) > 0.999);
+    assert_true(session[0].outcome[ZT_DEGRADED] < 3);
+    assert_true(sim.offline > (30000 * MS - sim.live) * 85 / 100);
+    assert_true(sim.sched.wait.count > 100);
+    for (int i = 4; i < ZT_BUCKETS; i++)
+        assert_int_equal(sim.sched.wait.bucket[i], 0);
+}
+
 static void admission_keeps_its_promises(void **state)
 {
     (void)state;
@@ -341,6 +360,7 @@ int main(void)
         cmocka_unit_test(rungs_are_given_up_in_order),
         cmocka_unit_test(offline_work_fills_what_is_left),
         cmocka_unit_test(blocks_longer_than_a_slice_run_only_where_they_fit),
+        cmocka_unit_test(longer_blocks_are_cut_within),
         cmocka_unit_test(admission_keeps_its_promises),
         cmocka_unit_test(any_workload_keeps_the_rules),
     };

@@ -259,7 +259,45 @@ static void slices_equal_whole_passes(void **state)
     zt_device_close(&d);
 }
 
-// A pass on the buffers of its own waits between its blocks while others run, and may be forgotten.
+// Commits and steps of three frames of two streams, the blocks cut at every unit of so many groups; 0: whole passes.
+static uint64_t in_units(zt_model *m, int groups)
+{
+    zt_state *s[2] = { new_state(m, 1), new_state(m, 2) };
+    const int units = zt_model_get_info(m)->layers * ZT_PARTS * groups;
+    uint64_t h = 0;
+    for (int frame = 0; frame < 3; frame++) {
+        zt_job job[2];
+        for (int i = 0; i < 2; i++) {
+            zt_state_begin(s[i]);
+            job[i] = (zt_job){ s[i], frame ? ZT_COMMIT_DENOISE : ZT_DENOISE, 1000, 0 };
+        }
+        if (!groups)
+            assert_int_equal(zt_model_pass(m, job, 2, 0, zt_model_get_info(m)->layers), 0);
+        for (int u = 0; u < units; u++)
+            assert_int_equal(zt_model_slice(m, job, 2, groups, u, u + 1), 0);
+        h = h * 31 + hash_x0(s[0]);
+        h = h * 31 + hash_x0(s[1]);
+    }
+    zt_state_destroy(&s[0]);
+    zt_state_destroy(&s[1]);
+    return h;
+}
+
+static void check_units(zt_device *d, zt_model *m)
+{
+    (void)d;
+    const uint64_t whole = in_units(m, 0);
+    for (int groups = 1; groups <= 7; groups += 3)      // of 24 rows each frame: groups end within frames, some are empty
+        assert_int_equal(in_units(m, groups), whole);
+}
+
+static void groups_of_rows_equal_whole_passes(void **state)
+{
+    (void)state;
+    everywhere(check_units, 2);
+}
+
+// A pass on the buffers of its own waits between its units while others run, and may be forgotten.
 static void a_slice_waits_for_whole_passes(void **state)
 {
     zt_device *d = open_device(NULL, 2);
@@ -270,11 +308,11 @@ static void a_slice_waits_for_whole_passes(void **state)
         make_frame(m, alone, 2, true);
     zt_state_begin(b);
     const zt_job job = { b, ZT_DENOISE, 1000, 0 };
-    assert_int_equal(zt_model_slice(m, &job, 1, 0, 1), 0);
-    assert_int_equal(zt_model_slice(m, &job, 1, 0, 1), 0);      // begun again: the first is forgotten
+    assert_int_equal(zt_model_slice(m, &job, 1, 1, 0, 1), 0);
+    assert_int_equal(zt_model_slice(m, &job, 1, 2, 0, 5), 0);      // begun again: the first is forgotten
     for (int i = 0; i < 3; i++)
         make_frame(m, other, 2, true);
-    assert_int_equal(zt_model_slice(m, &job, 1, 1, 2), 0);
+    assert_int_equal(zt_model_slice(m, &job, 1, 2, 5, 2 * 2 * ZT_PARTS), 0);
     assert_int_equal(hash_x0(a), hash_x0(b));
     assert_int_equal(hash_x0(alone), hash_x0(other));
     zt_state_destroy(&a);
@@ -526,6 +564,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(merged_commit_equals_commit_then_denoise),
         cmocka_unit_test(one_and_two_threads_give_the_same_bits),
         cmocka_unit_test(slices_equal_whole_passes),
+        cmocka_unit_test(groups_of_rows_equal_whole_passes),
         cmocka_unit_test(a_slice_waits_for_whole_passes),
         cmocka_unit_test(fewer_experts_hold_for_whole_frames),
         cmocka_unit_test(seeds_decide_the_frames),

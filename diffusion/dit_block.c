@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocks of a pass, in units that may be run one at a time: a part of a block for a group of its rows.
+//
+// Every part treats each row alone, once all keys and values are in the caches, so groups may be of any size with the same
+// bits. The rows of a group go through the parts after those in turn: what they share stays in L2.
+#include <assert.h>
+
+#include "base/base.h"
+#include "diffusion/dit.h"
+
+// Of the pass's rows
+struct group {
+    int from, rows;
+};
+
+static zt_tensor rows_of(float *p, struct group g, int columns)
+{
+    return zt_tensor_2d(p + (size_t)g.from * (size_t)columns, ZT_F32, g.rows, columns);
+}
+
+static int tokens(const zt_segment *s)
+{
+    return s->h / 2 * (s->w / 2);
+}
+
+static zt_epilogue gated(const zt_dit *t, struct group g, int which)
+{
+    return (zt_epilogue){ .gate = t->work.modulation + which * t->c->dim, .gate_step = 6 * t->c->dim,
+                          .row = t->work.row + g.from };
+}
+
+// y = x normed, by the modulation of its frames
+static void norm(zt_dit *t, struct group g, int shift)
+{
+    const int d = t->c->dim;
+    const float *const mod = t->work.modulation + shift * d;
+    t->d->k.layer_norm(t->d, rows_of(t->work.y, g, d), rows_of(t->work.x, g, d), mod + d, mod, 6 * d,
+                       t->work.row + g.from, t->c->eps);
+}
+
+static void project(zt_dit *t, const zt_block *b, struct group g)
+{
+    const int d = t->c->dim;
+    norm(t, g, 0);
+    if (b->kind == ZT_BLOCK_PLAIN)
+        t->d->k.linear(t->d, rows_of(t->work.qkv, g, 3 * d), rows_of(t->work.y, g, d), &b->qkv, &(zt_epilogue){ 0 });
+}
+
+// q and k normed and turned, k and v into the cache
+static void append(zt_dit *t, const zt_block *b)
+{
+    const int d = t->c->dim, D = d / t->c->heads;
+    const zt_tensor all = zt_tensor_2d(t->work.qkv, ZT_F32, t->M, 3 * d);
+    for (int i = 0, m = 0; i < t->segments; i++) {
+        const zt_segment *const s = &t->segment[i];
+        for (int j = 0; j < s->frames; j++, m += tokens(s))
+            t->qkv_append(t->d, &s->kv[b->at], s->frame[j].slot, zt_tensor_rows(all, m, tokens(s)), b->norm_q,
+                          b->norm_k, t->work.angle + m * D, t->c->eps);
+    }
+}
+
+// Spans of a group's rows, counted from its first; returns their number.
+static int spans(const zt_dit *t, zt_span *span, int layer, bool text, struct group g)
+{
+    static const int first = 0;
+    int n = 0;
+    for (int i = 0, m = 0; i < t->segments && m < g.from + g.rows; i++) {
+        const zt_segment *const s = &t->segment[i];
+        const int rows = s->frames * tokens(s), from = ZT_MAX(m, g.from), to = ZT_MIN(m + rows, g.from + g.rows);
+        if (from < to)
+            span[n++] = text ? (zt_span){ from - g.from, to - from, &s->text[layer], &first, 1, s->text_bias }
+                             : (zt_span){ from - g.from, to - from, &s->kv[t->block[layer].at], s->slot, s->slots, NULL };
+        m += rows;
+    }
+    return n;
+}
+
+static void self_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
+{
+    zt_span span[ZT_MAX_SEGMENTS];
+    const int d = t->c->dim;
+    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, g, 3 * d), 0, d), y = rows_of(t->work.y, g, d);
+    const zt_epilogue gate = gated(t, g, 2);
+    t->attention(t->d, y, q, span, spans(t, span, layer, false, g));
+    t->d->k.linear(t->d, rows_of(t->work.x, g, d), y, &b->o, &gate);
+}
+
+static void cross_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
+{
+    const zt_kernels *const k = &t->d->k;
+    zt_span span[ZT_MAX_SEGMENTS];
+    const int d = t->c->dim;
+    const float eps = t->c->eps;
+    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, g, 3 * d), 0, d);
+    const zt_tensor x = rows_of(t->work.x, g, d), y = rows_of(t->work.y, g, d);
+    k->layer_norm(t->d, y, x, b->norm3_scale, b->norm3_shift, d, NULL, eps);
+    k->linear(t->d, q, y, &b->cross_q, &(zt_epilogue){ 0 });
+    k->rms_rope(t->d, q, b->cross_norm_q, NULL, d / t->c->heads, eps);
+    t->attention(t->d, y, q, span, spans(t, span, layer, true, g));
+    k->linear(t->d, x, y, &b->cross_o, &(zt_epilogue){ .add = true });
+}
+
+static void feed_forward(zt_dit *t, const zt_block *b, struct group g)
+{
+    const zt_kernels *const k = &t->d->k;
+    const zt_tensor x = rows_of(t->work.x, g, t->c->dim), y = rows_of(t->work.y, g, t->c->dim);
+    const zt_epilogue gate = gated(t, g, 5);
+    norm(t, g, 3);
+    if (t->c->experts) {
+        zt_moe moe = b->moe;
+        moe.k = t->top_k ? t->top_k : moe.k;
+        k->moe(t->d, x, y, &moe, &gate);
+        return;
+    }
+    const zt_tensor hidden = rows_of(t->work.hidden, g, t->c->ffn_dim);
+    k->linear(t->d, hidden, y, &b->up, &(zt_epilogue){ .act = ZT_ACT_GELU });
+    k->linear(t->d, x, hidden, &b->down, &gate);
+}
+
+// Rows of a group that are among the first M: whole tiles.
+static struct group group_of(const zt_dit *t, int groups, int i, int M)
+{
+    const int rows = (int)zt_round_up((t->M + groups - 1) / groups, 12);
+    return (struct group){ i * rows, ZT_MIN(rows, M - i * rows) };
+}
+
+static void before_all(zt_dit *t, const zt_block *b)
+{
+    t->d->k.modulation(t->d, zt_tensor_4d(t->work.modulation, ZT_F32, 1, t->S, 6, t->c->dim),
+                       zt_tensor_2d(t->work.e0, ZT_F32, t->S, 6 * t->c->dim), b->modulation, 1u << 1 | 1u << 4);
+}
+
+// Once every row's are there.
+static void into_caches(zt_dit *t, const zt_block *b, int live)
+{
+    if (b->kind == ZT_BLOCK_PLAIN)
+        append(t, b);
+    else
+        zt_dit_run_past(t, b, live);
+}
+
+static void run_unit(zt_dit *t, int layer, int groups, int unit)
+{
+    const zt_block *const b = &t->block[layer];
+    // Of the last block a commit needs no more than keys and values.
+    const int live = layer == t->c->layers - 1 ? t->live : t->M;
+    if (unit < groups) {
+        const struct group g = group_of(t, groups, unit, t->M);
+        if (unit == 0)
+            before_all(t, b);
+        if (g.rows > 0)
+            project(t, b, g);
+        return;
+    }
+    const int part = (unit - groups) % (ZT_DIT_PARTS - 1);
+    const struct group g = group_of(t, groups, (unit - groups) / (ZT_DIT_PARTS - 1), live);
+    if (unit == groups)
+        into_caches(t, b, live);
+    if (g.rows <= 0)
+        return;
+    if (part == 0 && b->kind == ZT_BLOCK_PLAIN)
+        self_attention(t, b, layer, g);
+    else if (part == 1)
+        cross_attention(t, b, layer, g);
+    else if (part == 2)
+        feed_forward(t, b, g);
+}
+
+void zt_dit_units(zt_dit *t, int groups, int from, int to)
+{
+    const int each = ZT_DIT_PARTS * groups;
+    assert(groups >= 1 && from >= 0 && from <= to && to <= each * t->c->layers);
+    for (int i = from; i < to; i++)
+        run_unit(t, i / each, groups, i % each);
+}
+
+void zt_dit_blocks(zt_dit *t, int from, int to)
+{
+    zt_dit_units(t, 1, ZT_DIT_PARTS * from, ZT_DIT_PARTS * to);
+}
