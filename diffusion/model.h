@@ -18,7 +18,11 @@ typedef struct zt_state zt_state;
 // 0 x 0 means the model's own size. 0, -EINVAL (w or h is not a positive multiple of the unit or above 4096), -ENOTSUP
 // (no decoder: such a model can be checked only), -ENOMEM; all logged. Borrows the model.
 int  zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
-void zt_state_destroy(zt_state **s);
+// It in two: the memory, from any thread, which takes a while for large models; then, before anything else is done with the
+// state and by whoever runs the model's passes, the rest (0 or -ENOMEM, logged; the state is to be destroyed).
+int  zt_state_allocate(zt_state **out, zt_model *m, int w, int h, uint64_t seed);
+int  zt_state_start(zt_state *s);
+void zt_state_destroy(zt_state **s);                    // from any thread, outside of passes
 
 // The next frame that is begun follows it. UTF-8; NULL or a prompt without known words: the model's default prompt.
 // Models with recache_frames then compute the keys and values of that many frames again in the frame's first pass.

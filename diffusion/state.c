@@ -189,7 +189,6 @@ static void place_latents(zt_state *s, float *p)
 static int allocate(zt_state *s)
 {
     zt_model *const m = s->m;
-    const zt_config *const c = &m->c;
     const int T = s->lw / 2 * (s->lh / 2);
     int err = 0;
     for (int i = 0; i < m->nets * m->sides && !err; i++)
@@ -203,14 +202,15 @@ static int allocate(zt_state *s)
     if (err || !s->latents)
         return -ENOMEM;
     place_latents(s, s->latents);
-    // the largest pass of one state: commit, or compute again, and denoise
-    const int frames = (ZT_MAX(zt_recached(c), 1) + 1) * c->chunk_frames * m->sides;
-    for (int i = 0; i < m->nets && !err; i++)
-        err = zt_dit_reserve(zt_model_dit(m, i, false), frames * T, frames);
-    return err;
+    return 0;
 }
 
-int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
+static void no_memory(const zt_state *s)
+{
+    zt_error("a state of %dx%d: not enough memory for %lld bytes", s->w, s->h, (long long)zt_state_bytes(s->m, s->w, s->h));
+}
+
+int zt_state_allocate(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
 {
     if (w == 0 && h == 0) {
         w = m->c.w;
@@ -226,15 +226,44 @@ int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
     s->ground = zt_ground_of(seed);
     s->camera = zt_ground_start(&s->ground);
     err = allocate(s);
-    if (!err) {
-        zt_state_prompt(s, NULL, NULL, 0);
-        if (m->sides > 1)
-            zt_state_text_against(s);
-        *out = s;
-    } else {
-        zt_error("a state of %dx%d: not enough memory for %lld bytes", w, h, (long long)zt_state_bytes(m, w, h));
+    if (err < 0) {
+        no_memory(s);
         zt_state_destroy(&s);
+        return err;
     }
+    *out = s;
+    return 0;
+}
+
+int zt_state_start(zt_state *s)
+{
+    zt_model *const m = s->m;
+    const zt_config *const c = &m->c;
+    // the largest pass of one state: commit, or compute again, and denoise
+    const int T = s->lw / 2 * (s->lh / 2), frames = (ZT_MAX(zt_recached(c), 1) + 1) * c->chunk_frames * m->sides;
+    int err = 0;
+    for (int i = 0; i < m->nets && !err; i++)
+        err = zt_dit_reserve(zt_model_dit(m, i, false), frames * T, frames);
+    if (err < 0) {
+        no_memory(s);
+        return err;
+    }
+    zt_state_prompt(s, NULL, NULL, 0);
+    if (m->sides > 1)
+        zt_state_text_against(s);
+    return 0;
+}
+
+int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
+{
+    zt_state *s = NULL;
+    int err = zt_state_allocate(&s, m, w, h, seed);
+    if (!err)
+        err = zt_state_start(s);
+    if (err < 0)
+        zt_state_destroy(&s);
+    else
+        *out = s;
     return err;
 }
 

@@ -100,10 +100,10 @@ void zt_session_fail(zt_session *s, int err)
     pthread_cond_broadcast(&e->change);
 }
 
-// Gives a new session its state and its lane.
+// Gives a new session, whose memory is there, its lane.
 static void admit(zt_engine *e, zt_session *s)
 {
-    int err = s->refused ? zt_admit_check(e, s->model, &s->pace, s->w, s->h, s->refused) : 0;
+    int err = s->refused ? zt_admit_check(e, s->model, &s->pace, 0, 0, s->refused) : 0;
     if (err)
         e->past.refused[s->refused->reason]++;
     pthread_mutex_unlock(&e->lock);
@@ -116,9 +116,6 @@ static void admit(zt_engine *e, zt_session *s)
     if (err < 0) {
         s->id = -1;
         s->error = err;
-        pthread_mutex_unlock(&e->lock);
-        zt_work_teardown(s);
-        pthread_mutex_lock(&e->lock);
         s->phase = ZT_GONE;         // from here on it is its creator's
     } else {
         e->session[s->id] = s;
@@ -134,9 +131,6 @@ static void release(zt_engine *e, zt_session *s, zt_session **place)
     zt_session_leave_lane(s);
     *place = NULL;
     zt_metrics_merge(&e->past, &s->metrics);        // at once: counters that are read meanwhile never go back
-    pthread_mutex_unlock(&e->lock);
-    zt_work_teardown(s);
-    pthread_mutex_lock(&e->lock);
     e->sessions--;
     s->phase = ZT_GONE;
     pthread_cond_broadcast(&e->change);
@@ -222,6 +216,7 @@ int zt_engine_create(zt_engine **out, zt_device *d, zt_model *m)
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&e->making, NULL);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, &attr);
     pthread_cond_init(&e->change, &attr);
@@ -232,6 +227,7 @@ int zt_engine_create(zt_engine **out, zt_device *d, zt_model *m)
         zt_error("engine: no thread (%d)", -err);
         pthread_cond_destroy(&e->change);
         pthread_cond_destroy(&e->work);
+        pthread_mutex_destroy(&e->making);
         pthread_mutex_destroy(&e->lock);
         zt_free(e);
         return err;
@@ -255,6 +251,7 @@ void zt_engine_destroy(zt_engine **engine)
     free(e->folder);
     pthread_cond_destroy(&e->change);
     pthread_cond_destroy(&e->work);
+    pthread_mutex_destroy(&e->making);
     pthread_mutex_destroy(&e->lock);
     zt_free(e);
     *engine = NULL;

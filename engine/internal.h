@@ -90,6 +90,7 @@ struct zt_engine {
     pthread_t       thread;
     int64_t         beat;           // atomic
 
+    pthread_mutex_t making;             // held while memory for a session is looked for and taken; before `lock`
     pthread_mutex_t lock;
     pthread_cond_t  work, change;   // for the engine's thread; for everyone else
     // Under lock
@@ -108,9 +109,11 @@ struct zt_engine {
     char           *folder;         // for what work costs; NULL: it is forgotten
 };
 
+// A session's memory, by whoever creates and destroys it: large models take a while, which live sessions must not wait for.
+int  zt_work_allocate(zt_session *s);       // 0 or -errno, and then teardown
+void zt_work_teardown(zt_session *s);
 // The engine's thread, without the lock. 0 or -errno.
 int  zt_work_setup(zt_session *s);
-void zt_work_teardown(zt_session *s);
 // Carries out todos of one batch and reports them; takes the lock inside.
 void zt_work_do(zt_engine *e, const zt_todo *todo, int n);
 void zt_work_passes(zt_engine *e, const zt_todo *todo, int n);      // the part of it that is in batch.c
@@ -127,7 +130,7 @@ zt_pace zt_params_pace(const zt_engine *e, const zt_session_params *p);
 // What the events before the session's next model_frame have left behind, in a session that was saved.
 void    zt_events_pass(zt_session *s);
 
-// Under the lock. 0, or -EBUSY and *out.
+// Under the lock. 0, or -EBUSY and *out. 0 x 0: its memory is taken already.
 int  zt_admit_check(zt_engine *e, const zt_model *m, const zt_pace *p, int w, int h, zt_refused *out);
 // Bytes that this process may still take, by the kernel and its control group. (memory.c)
 int64_t zt_memory_left(void);

@@ -35,6 +35,7 @@ static void free_session(zt_session *s)
     for (int i = 0; i < s->events; i++)
         free((char *)s->event[i].prompt);
     free(s->event);
+    zt_work_teardown(s);
     zt_record_close(&s->record);
     zt_frame_pool_destroy(&s->pool);
     zt_free(s);
@@ -71,6 +72,8 @@ static int make_session(zt_session **out, zt_engine *e, const zt_session_params 
         zt_error("session: no memory");
     if (!err && p->log)
         err = open_record(s, p->log);
+    if (!err)
+        err = zt_work_allocate(s);
     if (err < 0) {
         free_session(s);
         return err;
@@ -86,12 +89,15 @@ int zt_session_create(zt_session **out, zt_engine *e, const zt_session_params *p
     pthread_mutex_lock(&e->lock);
     int err = zt_params_settle(e, &p);
     pthread_mutex_unlock(&e->lock);
-    if (!err && p.refused)              // most who come in vain need not be made first; the last word is said under way
-        err = zt_engine_admit(e, &p, p.refused);
     if (err < 0)
         return err;
     zt_session *s = NULL;
-    err = make_session(&s, e, &p);
+    pthread_mutex_lock(&e->making);
+    if (p.refused)                      // those who come in vain are not made; the last word on time is said under way
+        err = zt_engine_admit(e, &p, p.refused);
+    if (!err)
+        err = make_session(&s, e, &p);
+    pthread_mutex_unlock(&e->making);
     if (err < 0)
         return err;
     s->out = out;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pictures and repeats: decode, convert, hand on. The engine's thread only.
+// Pictures and repeats: decode, convert, hand on. The engine's thread only, but for memory.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +13,10 @@
 
 #define FRAMES_TO_JUDGE 4       // before a budget is called too small
 
-int zt_work_setup(zt_session *s)
+int zt_work_allocate(zt_session *s)
 {
     zt_device *d = s->engine->device;
-    int err = zt_state_create(&s->state, s->model, s->w, s->h, s->seed);
-    if (!err && s->image)
-        err = zt_state_image(s->state, s->image);
+    const int err = zt_state_allocate(&s->state, s->model, s->w, s->h, s->seed);
     if (err < 0)
         return err;
     const int n = s->pace.chunk;
@@ -33,6 +31,16 @@ int zt_work_setup(zt_session *s)
         if (!s->far_planes)
             return -ENOMEM;
     }
+    return 0;
+}
+
+int zt_work_setup(zt_session *s)
+{
+    int err = zt_state_start(s->state);
+    if (!err && s->image)
+        err = zt_state_image(s->state, s->image);
+    if (err < 0)
+        return err;
     s->known = zt_state_prompt(s->state, s->text[0] ? s->text : NULL, s->ignored, sizeof(s->ignored));
     if (!s->saved)
         return 0;

@@ -56,12 +56,19 @@ int zt_model_control(const zt_model *m, const char *name)
     return -1;
 }
 
-int zt_state_create(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
+int zt_state_start(zt_state *s)
+{
+    (void)s;
+    return 0;
+}
+
+int zt_state_allocate(zt_state **out, zt_model *m, int w, int h, uint64_t seed)
 {
     if (fake.fail_state)
         return -ENOMEM;
     if (w % 16 || h % 16)
         return -EINVAL;
+    zt_sleep_until(zt_now() + fake.memory);
     *out = calloc(1, sizeof(**out));
     (*out)->m = m;
     (*out)->seed = seed;

@@ -11,8 +11,9 @@
 struct fake_model_control {
     // Set before the engine starts
     int64_t pass, decode;               // ns that they take
+    _Atomic int64_t memory;             // and that the memory of a state takes
     int     fail_pass;                  // this pass (from 1) returns -ENOMEM; 0: none
-    int     fail_state;                 // zt_state_create returns -ENOMEM
+    int     fail_state;                 // zt_state_allocate returns -ENOMEM
     // Read after the session is done
     int     passes, commits, merged, decodes, slices, most_jobs;
     struct {

@@ -455,6 +455,20 @@ static void a_clip_is_made_in_slices_beside_live_work(void **state)
     crowd_end(&c);
 }
 
+// Large models take a while to give a session its memory: those that run do not wait for it.
+static void who_comes_does_not_hold_up_the_others(void **state)
+{
+    rig *r = *state;
+    struct crowd c = { 0 };
+    fake.pass = ZT_MS;
+    assert_int_equal(crowd_start(r, &c, 0, (zt_session_params){ .unpaced = true }), 0);
+    fake.memory = 300 * ZT_MS;
+    const int before = c.one[0].frames;
+    assert_int_equal(crowd_start(r, &c, 1, (zt_session_params){ .offline = true }), 0);
+    assert_true(c.one[0].frames - before >= 30);            // a hundred when the machine has nothing else to do
+    crowd_end(&c);
+}
+
 static void a_consumer_that_waits_does_not_stop_the_others(void **state)
 {
     rig *r = *state;
@@ -578,6 +592,7 @@ int main(void)
         TEST(sessions_come_and_go_from_any_thread),
         TEST(sessions_share_passes),
         TEST(a_clip_is_made_in_slices_beside_live_work),
+        TEST(who_comes_does_not_hold_up_the_others),
         TEST(a_consumer_that_waits_does_not_stop_the_others),
         TEST(admission_refuses_and_remembers),
         TEST(several_models_in_one_engine),
