@@ -17,7 +17,7 @@ int zt_setup_open(zt_setup *s, bool engine)
         return ZT_EXIT_UNAVAILABLE;
     }
     const zt_device_params p = { .device = s->device_name ? zt_device_names[s->device_name] : NULL,
-                                 .threads = (int)s->threads };
+                                 .threads = (int)s->threads, .keep = s->live, .realtime = s->realtime };
     int err = zt_device_open(&s->device, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;

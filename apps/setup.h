@@ -20,6 +20,8 @@ typedef struct zt_setup {
     int         precision_name; // index into zt_precision_names (the model's own)
     int         kv;             // enum zt_kv_choice (the model's own)
     int64_t     threads;        // (as many as there are CPUs)
+    bool        live;           // lock the device's memory if that is allowed
+    bool        realtime;       // and run its threads before others
 
     zt_device  *device;         // filled by zt_setup_open()
     zt_model   *model;

@@ -8,8 +8,8 @@
 
 #include "base/base.h"
 
-#define OLD   1                 // `used` of what another run measured: it counts until it is measured again
-#define STALE (INT64_C(60) * 1000000000)
+#define STALE (INT64_C(10) * 1000000000)
+#define FRESH (INT64_C(60) * 1000000000)
 #define LONGEST (INT64_C(3600) * 1000000000)
 
 // The third longest of all samples: 198 of 200 are not longer.
@@ -115,7 +115,7 @@ static zt_estimate from_neighbours(const zt_costs *c, const zt_shape *s, int top
     int nearest = INT32_MAX;
     for (int i = 0; i < ZT_COST_SHAPES; i++) {
         const struct zt_known *k = &c->known[i];
-        if (!k->cost.n || !same_work(&k->shape, s, top_k) || (fresh && k->used != OLD && c->now - k->used >= STALE))
+        if (!k->cost.n || !same_work(&k->shape, s, top_k) || (fresh && c->now - k->used >= STALE))
             continue;
         const int off = k->keys - keys, far = off < 0 ? -off : off;
         if (far > nearest || (far == 0 && k->tokens == own && top_k == s->top_k))
@@ -134,7 +134,7 @@ static zt_estimate from_neighbours(const zt_costs *c, const zt_shape *s, int top
 zt_estimate zt_costs_of(const zt_costs *c, const zt_shape *s)
 {
     const struct zt_known *k = find(c, s);
-    if (k && (k->used == OLD || c->now - k->used < STALE))
+    if (k && c->now - k->used < STALE)
         return (zt_estimate){ k->cost.mean, k->cost.p99, k->cost.least };
     zt_estimate e = from_neighbours(c, s, s->top_k, k);
     if (!k && !e.mean && s->top_k)      // fewer experts cost no more than all of them
@@ -148,8 +148,8 @@ bool zt_costs_fresh(const zt_costs *c, int model)
 {
     for (int i = 0; i < ZT_COST_SHAPES; i++) {
         const struct zt_known *k = &c->known[i];
-        if (k->cost.n && k->shape.effort == ZT_EFFORT_PASS && k->shape.model == model && k->used > OLD &&
-            c->now - k->used < STALE)
+        if (k->cost.n && k->shape.effort == ZT_EFFORT_PASS && k->shape.model == model && !k->old &&
+            c->now - k->used < FRESH)
             return true;
     }
     return false;
@@ -184,6 +184,7 @@ void zt_costs_add(zt_costs *c, const zt_shape *s, int64_t ns)
     struct zt_known *k = take(c, s);
     k->shape = *s;
     k->used = ZT_MAX(c->now, 1);
+    k->old = false;
     zt_cost_add(&k->cost, ns);
 }
 
@@ -232,7 +233,8 @@ int zt_costs_read(zt_costs *c, int model, const char *key, FILE *f)
         const zt_shape s = { (enum zt_effort)effort, model, top_k, tokens, pairs };
         struct zt_known *k = take(c, &s);
         k->shape = s;
-        k->used = OLD;
+        k->used = ZT_MAX(c->now, 1);
+        k->old = true;
         k->cost.n = samples, k->cost.mean = mean, k->cost.deviation = deviation, k->cost.least = least;
         k->cost.p99 = mean + 3 * deviation;
         taken++;

@@ -41,12 +41,14 @@ struct zt_known {
     zt_shape shape;             // the last one seen of its class
     int      tokens, keys;      // the class
     int64_t  used;              // when, in the owner's time; 0: free
+    bool     old;               // measured by another run, and read then
     zt_cost  cost;
 };
 
 // Zeroed is empty and valid. Shapes are one class while tokens differ by less than an eighth of an octave and keys per
 // token by less than half of one. What is not known is taken from its neighbours: between two, in a straight line;
-// beyond, in proportion to the tokens. A class not seen for a minute no longer says more than its neighbours do.
+// beyond, in proportion to the tokens. A class not seen for ten seconds no longer says more than its neighbours do: a
+// bad moment could keep the work from being planned, and so from being measured, for good.
 typedef struct zt_costs {
     struct zt_known known[ZT_COST_SHAPES];
     int64_t  now;               // the owner's time

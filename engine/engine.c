@@ -8,10 +8,12 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/live.h"
 #include "base/log.h"
 #include "engine/internal.h"
 #include "engine/probes.h"
 
+#define REST 9          // of a slice, before the next when nothing else may run: or the kernel takes 5 % of a second at once
 #define LONGEST_SLEEP (100 * ZT_MS)     // zt_session_stop() cannot wake the thread: a signal handler may call it
 
 static void beat(zt_engine *e, int64_t at)
@@ -100,6 +102,16 @@ void zt_session_fail(zt_session *s, int err)
     pthread_cond_broadcast(&e->change);
 }
 
+// Memory that only this thread may give back; the rest is its creator's to free.
+static void give_back(zt_engine *e, zt_session *s)
+{
+    if (!e->device->backend)
+        return;
+    pthread_mutex_unlock(&e->lock);
+    zt_work_teardown(s);
+    pthread_mutex_lock(&e->lock);
+}
+
 // Gives a new session, whose memory is there, its lane.
 static void admit(zt_engine *e, zt_session *s)
 {
@@ -116,6 +128,7 @@ static void admit(zt_engine *e, zt_session *s)
     if (err < 0) {
         s->id = -1;
         s->error = err;
+        give_back(e, s);
         s->phase = ZT_GONE;         // from here on it is its creator's
     } else {
         e->session[s->id] = s;
@@ -131,6 +144,7 @@ static void release(zt_engine *e, zt_session *s, zt_session **place)
     zt_session_leave_lane(s);
     *place = NULL;
     zt_metrics_merge(&e->past, &s->metrics);        // at once: counters that are read meanwhile never go back
+    give_back(e, s);
     e->sessions--;
     s->phase = ZT_GONE;
     pthread_cond_broadcast(&e->change);
@@ -168,6 +182,8 @@ static void *run(void *cookie)
     zt_todo todo[ZT_MAX_JOBS];
     int64_t since = zt_now();
     pthread_setname_np(pthread_self(), "zt-engine");
+    if (e->device->realtime)
+        zt_thread_first(0);
 
     pthread_mutex_lock(&e->lock);
     while (!e->quit) {
@@ -195,7 +211,12 @@ static void *run(void *cookie)
         pthread_mutex_unlock(&e->lock);
         zt_work_do(e, todo, n);
         pthread_mutex_lock(&e->lock);
+        const int64_t began = since;
         account(e, offline ? ZT_BUSY_OFFLINE : ZT_BUSY_LIVE, &since);
+        if (offline && e->device->realtime) {
+            sleep_until(e, since + (since - began) / REST);
+            account(e, ZT_BUSY_IDLE, &since);
+        }
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;

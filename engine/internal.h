@@ -110,6 +110,7 @@ struct zt_engine {
 };
 
 // A session's memory, by whoever creates and destroys it: large models take a while, which live sessions must not wait for.
+// That of a backend is its owner's to give: the engine's thread does both.
 int  zt_work_allocate(zt_session *s);       // 0 or -errno, and then teardown
 void zt_work_teardown(zt_session *s);
 // The engine's thread, without the lock. 0 or -errno.

@@ -72,7 +72,7 @@ static int make_session(zt_session **out, zt_engine *e, const zt_session_params 
         zt_error("session: no memory");
     if (!err && p->log)
         err = open_record(s, p->log);
-    if (!err)
+    if (!err && !e->device->backend)
         err = zt_work_allocate(s);
     if (err < 0) {
         free_session(s);

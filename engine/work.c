@@ -36,7 +36,9 @@ int zt_work_allocate(zt_session *s)
 
 int zt_work_setup(zt_session *s)
 {
-    int err = zt_state_start(s->state);
+    int err = s->state ? 0 : zt_work_allocate(s);
+    if (!err)
+        err = zt_state_start(s->state);
     if (!err && s->image)
         err = zt_state_image(s->state, s->image);
     if (err < 0)

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/live.h"
 #include "base/log.h"
 #include "kernels/backend.h"
 #include "kernels/parallel.h"
 
-enum { THREADS_MAX = 256 };
+enum { THREADS_MAX = 256, KEPT = 64 << 10 };        // KEPT: bytes, smaller pieces are not locked
 
 // What was asked for, else the environment, else `otherwise`.
 static const char *choose(const char *asked, const char *variable, const char *otherwise)
@@ -111,8 +112,12 @@ int zt_device_open(zt_device **out, const zt_device_params *p)
         goto out;
 
     d->threads = p->threads ? p->threads : ZT_MIN(zt_cpu_count(), THREADS_MAX);
+    d->keeping = p->keep;
+    d->realtime = p->realtime && zt_thread_may_be_first();
+    if (p->realtime && !d->realtime)
+        zt_warn("threads may not run before others here: that takes CAP_SYS_NICE, or a limit of real-time priorities of 2");
     if (d->threads > 1)
-        err = zt_pool_create(&d->pool, d->threads);
+        err = zt_pool_create(&d->pool, d->threads, d->realtime);
 out:
     if (err < 0)
         zt_device_close(&d);
@@ -138,14 +143,25 @@ void zt_device_close(zt_device **dp)
     zt_free(d);
 }
 
+// Once it is not allowed, no more is asked for: what is locked stays so.
+static void *keep(zt_device *d, void *p, size_t bytes)
+{
+    if (!p || bytes < KEPT || !__atomic_load_n(&d->keeping, __ATOMIC_RELAXED))
+        return p;
+    const int err = zt_memory_keep(p, bytes);
+    if (err < 0 && __atomic_exchange_n(&d->keeping, 0, __ATOMIC_RELAXED))
+        zt_info("not all memory is locked: %s (that takes CAP_IPC_LOCK, or a larger limit of locked memory)", strerror(-err));
+    return p;
+}
+
 void *zt_device_alloc_raw(zt_device *d, size_t bytes)
 {
-    return d->backend ? d->backend->alloc(d->queue, bytes) : zt_alloc_raw(bytes);
+    return d->backend ? d->backend->alloc(d->queue, bytes) : keep(d, zt_alloc_raw(bytes), bytes);
 }
 
 void *zt_device_alloc(zt_device *d, size_t bytes)
 {
-    return d->backend ? d->backend->alloc(d->queue, bytes) : zt_alloc(bytes);
+    return d->backend ? d->backend->alloc(d->queue, bytes) : keep(d, zt_alloc(bytes), bytes);
 }
 
 void zt_device_free(zt_device *d, void *p)

@@ -28,6 +28,8 @@ struct zt_device {
     size_t          scratch_bytes;
     void           *each;           // zt_scratch_each()
     size_t          each_bytes;
+    bool            realtime;       // its threads, and its owner's, should go before others
+    int             keeping;        // atomic: memory is locked
     int             error;          // first failure since the last zt_device_sync()
     const struct zt_backend *backend;   // of a GPU, or NULL
     void           *queue;          // its own
@@ -37,7 +39,7 @@ struct zt_device {
 // 256-byte aligned, zeroed, of the device: the host reaches it by zt_device_copy() alone unless d->space is ZT_HOST.
 // NULL when there is no memory.
 void *zt_device_alloc(zt_device *d, size_t bytes);
-// The same with any content: its pages come when they are first written, on whatever thread does it.
+// The same with any content (both from any thread): its pages come when they are first written, on whatever thread does it.
 void *zt_device_alloc_raw(zt_device *d, size_t bytes);
 void  zt_device_free(zt_device *d, void *p);
 // The same that both reach, pinned where that matters. Freed with its own call.

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/live.h"
 #include "base/log.h"
 #include "kernels/parallel.h"
 
@@ -48,6 +49,7 @@ struct zt_pool {
 
     int           threads, started;         // the caller among them
     int           home;                     // the CPU that is left to the caller; -1: any
+    bool          realtime;
     struct worker worker[];
 };
 
@@ -126,6 +128,8 @@ static void *run_worker(void *cookie)
     const struct worker *w = cookie;
     struct zt_pool *p = w->pool;
     pthread_setname_np(pthread_self(), "zt-pool");
+    if (p->realtime)
+        zt_thread_first(0);
     for (;;) {
         const uint32_t seen = atomic_load(&p->bell);
         run_items(p, w->thread);
@@ -253,12 +257,13 @@ static int start(struct worker *w, int threads)
     return -err;
 }
 
-int zt_pool_create(struct zt_pool **out, int threads)
+int zt_pool_create(struct zt_pool **out, int threads, bool realtime)
 {
     struct zt_pool *p = zt_alloc(sizeof(*p) + (size_t)threads * sizeof(p->worker[0]));
     if (!p)
         return -ENOMEM;
     p->threads = threads;
+    p->realtime = realtime;
     p->started = 1;
     p->home = cpu_of(0, threads);
     for (int i = 1; i < threads; i++) {

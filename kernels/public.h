@@ -2,6 +2,8 @@
 // What a program needs to know of devices: how to open one. Installed as zoetrope/device.h.
 #pragma once
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,6 +23,8 @@ typedef struct zt_device_params {
     const char *device;
     const char *level;      // highest kernel level (ZOETROPE_KERNELS, else the best that runs here)
     int         threads;    // 1..256 (the CPUs this process may use)
+    bool        keep;       // lock its memory if that is allowed: live work does not wait for pages
+    bool        realtime;   // its threads before all others (SCHED_RR) if that is allowed, else it warns
 } zt_device_params;
 
 // 0, -EINVAL (a name is unknown: logged), -ENODEV (not available here: logged), -ENOMEM.

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/live.h"
 #include "base/log.h"
 #include "base/queue.h"
 #include "stream/encoder.h"
@@ -32,7 +33,7 @@ struct zt_stream {
     zt_packet_fn    *on_packet;
     zt_failed_fn    *on_failed;
     void            *cookie;
-    bool             live;
+    bool             live, realtime;
     zt_encoder      *encoder;           // NULL: pictures only
     zt_scaler       *scaler;            // NULL: same size
     zt_frame_pool   *scaled;
@@ -190,8 +191,11 @@ static void end(zt_stream *s)
 static void *run(void *cookie)
 {
     zt_stream *s = cookie;
+    // This thread before the engine's, if allowed: a late packet costs more than a late pass.
     if (s->live)
-        setpriority(PRIO_PROCESS, 0, -10);      // this thread, if allowed: a late packet costs more than a late pass
+        setpriority(PRIO_PROCESS, 0, -10);
+    if (s->realtime)
+        zt_thread_first(1);
 
     void *item;
     while (zt_queue_pop(s->queue, &item, INT64_MAX) == 0) {
@@ -368,6 +372,7 @@ int zt_stream_open(zt_stream **out, const zt_stream_params *p)
     s->on_failed = p->on_failed;
     s->cookie = p->cookie;
     s->live = p->live;
+    s->realtime = p->realtime;
     err = find_places(s, p, url, &codec);
     if (!err)
         err = open_encoder(s, p, codec);

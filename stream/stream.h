@@ -35,6 +35,7 @@ typedef struct zt_stream_params {
     int             crf;        // constant quality (files: the codec's usual; live: none, bitrate rules); -1 is 0
     int64_t         bitrate;    // bits/s (live: 2 Mbit/s; files: none, crf rules)
     bool            live;       // zero latency, key frames on demand, never blocks the pusher
+    bool            realtime;   // its thread before all others, the engine's too, if that is allowed
     bool            overwrite;  // replace an existing file
     int             queue;      // frames that may wait (live 2, else 8)
     const char     *title;      // metadata for containers, or NULL

@@ -9,16 +9,20 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <math.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/live.h"
 #include "base/log.h"
 #include "kernels/device.h"
 
@@ -43,6 +47,77 @@ static void expect_refused(const zt_device_params *p, int err)
     assert_int_equal(zt_device_open(&d, p), err);
     assert_null(d);
     assert_int_equal(lines, 1);
+}
+
+struct policies {
+    _Atomic int other, first;
+};
+
+static void look_at_policy(void *cookie, int i, int thread)
+{
+    struct policies *p = cookie;
+    if (thread)
+        atomic_fetch_add(sched_getscheduler(0) == SCHED_RR ? &p->first : &p->other, 1);
+    zt_sleep_until(zt_now() + ZT_MS);       // so that every thread takes one
+}
+
+static long locked_kib(void)
+{
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        sscanf(line, "VmLck: %ld", &kib);
+    fclose(f);
+    return kib;
+}
+
+// Exit code of a child in which a device asks for both rights, with or without them: 0, all as expected.
+static int child_asks(bool allowed)
+{
+    const struct rlimit none = { 0, 0 };
+    bool good = allowed || (setrlimit(RLIMIT_MEMLOCK, &none) == 0 && setrlimit(RLIMIT_RTPRIO, &none) == 0);
+    if (!allowed && getuid() == 0)
+        good = good && setgid(65534) == 0 && setuid(65534) == 0;
+    zt_device *d = NULL;
+    struct policies p = { 0 };
+    lines = 0;
+    zt_log_set(count_line, NULL);
+    good = good && zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 3, .keep = true, .realtime = true }) == 0;
+    if (!good)
+        return 1;
+    char *const memory = zt_device_alloc(d, 1 << 20), *const more = zt_device_alloc(d, 1 << 20);
+    good = memory && more && memory[1000] == 0;
+    for (int i = 0; i < 20 && !p.first && !p.other; i++)
+        zt_parallel_for(d, 30, look_at_policy, &p);
+    good = good && d->realtime == allowed && lines == (allowed ? 0 : 1);        // warned of once; locking is said quietly
+    good = good && (allowed ? p.first > 0 && !p.other : p.other > 0 && !p.first);
+    good = good && (allowed ? locked_kib() >= 2048 : locked_kib() == 0);
+    zt_device_free(d, memory);
+    zt_device_free(d, more);
+    zt_device_close(&d);
+    return !good;
+}
+
+static int in_child(bool allowed)
+{
+    int status = 0;
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(child_asks(allowed));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+static void test_rights_are_used_or_done_without(void **state)
+{
+    static char page[2 << 20];
+    assert_int_equal(in_child(false), 0);
+    if (!zt_thread_may_be_first() || zt_memory_keep(page, sizeof(page)) < 0)
+        skip();                             // not those of the other half
+    assert_int_equal(in_child(true), 0);
 }
 
 static void test_unknown_names_are_one_line_and_einval(void **state)
@@ -400,6 +475,7 @@ static void test_threads_start_where_they_cannot_be_placed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rights_are_used_or_done_without),
         cmocka_unit_test(test_unknown_names_are_one_line_and_einval),
         cmocka_unit_test(test_the_flag_wins_over_the_environment),
         cmocka_unit_test(test_levels_stack_and_are_capped),

@@ -91,6 +91,7 @@ static int list_work(zt_serve *s, zt_option *out)
     const zt_option o[] = {
         { "no-admission", 0, ZT_OPTION_FLAG, &s->no_admission, NULL,
           "take sessions that cannot all be served on time" },
+        { "realtime", 0, ZT_OPTION_FLAG, &s->setup.realtime, NULL, "run before everything else, if allowed (SCHED_RR)" },
         { "batch-dir", 0, ZT_OPTION_STRING, &s->batch_dir, "DIR",
           "take clips over HTTP, rendered in what live sessions leave" },
         { "batch-quota", 0, ZT_OPTION_BYTES, &s->batch_quota, "BYTES", "for all of them, such as 500M (10G)",
@@ -245,6 +246,7 @@ int zt_settings_read(zt_serve *s, int argc, char **argv, zt_address *http, zt_ad
     if (code >= 0)
         return code;
     s->setup.threads = s->common.threads;
+    s->setup.live = true;
     s->access.public_address = s->public_address;
     s->access.origins = s->allow_origin;
     code = check(s, &program, http, rtsp);

@@ -184,7 +184,8 @@ static int open_stream(zt_show *s, zt_stream **out, const char *codec)
     snprintf(whep, sizeof(whep), "whep:/%s%s", s->p.id, codec ? "/vp8" : "");
     zt_stream_params p = {
         .url = "null:", .w = info->w, .h = info->h, .out_w = s->p.out_w, .out_h = s->p.out_h, .fps = s->p.fps,
-        .codec = codec ? codec : "h264", .bitrate = s->studio->bitrate, .live = true, .rtsp = s->studio->rtsp,
+        .codec = codec ? codec : "h264", .bitrate = s->studio->bitrate, .live = true,
+        .realtime = s->studio->setup->realtime, .rtsp = s->studio->rtsp,
         .whep = s->studio->whep, .on_packet = codec ? NULL : on_packet, .cookie = s,
     };
     int places = 0;
