@@ -68,7 +68,7 @@ static int64_t exec_time(void)
 
 static const struct { const char *name; int (*run)(zt_bench *b); } benches[] = {
     { "kernels", zt_bench_kernels }, { "step", zt_bench_step }, { "stream", zt_bench_stream },
-    { "sched", zt_bench_sched },
+    { "sched", zt_bench_sched }, { "ladder", zt_bench_ladder },
 };
 
 int main(int argc, char **argv)
@@ -78,21 +78,23 @@ int main(int argc, char **argv)
     const zt_option option[] = {
         { "model", 'm', ZT_OPTION_STRING, &b.setup.path, "DIR", "model directory (the shipped model)" },
         { "prompt", 'p', ZT_OPTION_STRING, &b.prompt, "TEXT", "what to show (the model's default)" },
-        { "json", 0, ZT_OPTION_FLAG, &b.json, NULL, "one JSON object (kernels: one a line)" },
+        { "json", 0, ZT_OPTION_FLAG, &b.json, NULL, "one JSON object (kernels, ladder: one a line)" },
         { "op", 0, ZT_OPTION_STRING, &b.op, "NAME", "kernels: this operation only" },
         { "dtype", 0, ZT_OPTION_STRING, &b.dtype, "NAME", "kernels: f32, bf16, w8a8 or w4a8 only" },
         { "seconds", 0, ZT_OPTION_INT, &b.seconds, "N", "to measure (10; kernels: not used)", 1, 86400 },
         { "sessions", 0, ZT_OPTION_INT, &b.sessions, "N", "step: streams in one pass; stream, sched: live sessions (1)", 1, ZT_MAX_JOBS },
         { "clips", 0, ZT_OPTION_INT, &b.clips, "N", "stream, sched: clips made in the slack beside them (0)", 0, 8 },
         { "clip-model", 0, ZT_OPTION_STRING, &b.clip_path, "DIR", "stream: the clips' model (the sessions')" },
-        { "steps", 0, ZT_OPTION_INT, &b.steps, "N", "stream, sched: denoising steps per frame (2)", 1, ZT_MAX_STEPS },
+        { "steps", 0, ZT_OPTION_INT, &b.steps, "N", "stream, sched, ladder: denoising steps per frame (2)", 1, ZT_MAX_STEPS },
         { "steps-min", 0, ZT_OPTION_INT, &b.steps_min, "N", "stream, sched: and under load (1)", 1, ZT_MAX_STEPS },
         { "fps", 'r', ZT_OPTION_INT, &b.fps, "N", "stream: pace it at so many frames per second (as fast as it goes); sched (24)", 1, 60 },
         { "budget-ms", 0, ZT_OPTION_INT, &b.budget_ms, "N", "stream, sched: from reading the controls to the packet (two frames' time)", 1, 60000 },
         { "admission", 0, ZT_OPTION_FLAG, &b.admission, NULL, "stream, sched: refuse sessions that would not be served on time" },
         { "keep-rate", 0, ZT_OPTION_FLAG, &b.keep_rate, NULL, "stream, sched: never halve the frame rate" },
         { "prompts", 0, ZT_OPTION_INT, &b.prompts, "MS", "stream: a new prompt so often (never)", 1, 60000 },
+        { "realtime", 0, ZT_OPTION_FLAG, &b.setup.realtime, NULL, "step, stream, ladder: run before everything else, if that is allowed (SCHED_RR)" },
         { "probe", 0, ZT_OPTION_FLAG, &b.probe, NULL, "stream: list misses, and whether the machine stood still then" },
+        { "truth", 0, ZT_OPTION_STRING, &b.truth, "FILE", "ladder: true frames to judge pictures by (doc/deadlines.md)" },
         { "log", 0, ZT_OPTION_STRING, &b.log, "FILE", "stream: write the first session down, for zoetrope-render --replay (none)" },
         { "size", 0, ZT_OPTION_SIZE, &b.size, "WxH", "stream: of the packets (twice the model's own)", 16, 8192 },
         { "bitrate", 0, ZT_OPTION_RATE, &b.bitrate, "R", "stream: bits per second (2M)", 10000, 1000000000 },
@@ -103,8 +105,9 @@ int main(int argc, char **argv)
           zt_kv_names },
         { 0 },
     };
-    const zt_program program = { "zoetrope-bench", "Measures kernels, one step, the whole stream, or the scheduler alone.",
-                                 "kernels|step|stream|sched [OPTIONS]", option, 1, "kernels step stream sched" };
+    const zt_program program = { "zoetrope-bench",
+                                 "Measures kernels, one step, the whole stream, the scheduler alone, or the quality ladder.",
+                                 "kernels|step|stream|sched|ladder [OPTIONS]", option, 1, "kernels step stream sched ladder" };
     b.started = exec_time();
     const int code = zt_options_parse(&program, argc, argv, &b.common, argument);
     if (code >= 0)
@@ -123,5 +126,5 @@ int main(int argc, char **argv)
     }
     if (argument[0])
         return zt_options_misuse(&program, "\"%.60s\" is not in this version", argument[0]);
-    return zt_options_misuse(&program, "what to measure is missing: kernels, step, stream or sched");
+    return zt_options_misuse(&program, "what to measure is missing: kernels, step, stream, sched or ladder");
 }

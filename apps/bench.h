@@ -18,7 +18,7 @@ typedef struct zt_bench {
     int64_t     seconds, sessions, steps, fps, bitrate;
     int64_t     clips, steps_min, budget_ms, prompts;
     bool        admission, keep_rate, probe;
-    const char *clip_path, *log;
+    const char *clip_path, *log, *truth;
     uint64_t    seed;
     zt_range    size;
     const char *prompt, *op, *dtype;
@@ -30,6 +30,7 @@ int zt_bench_kernels(zt_bench *b);
 int zt_bench_step(zt_bench *b);
 int zt_bench_stream(zt_bench *b);
 int zt_bench_sched(zt_bench *b);
+int zt_bench_ladder(zt_bench *b);
 
 // ---- samples
 

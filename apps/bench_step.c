@@ -10,6 +10,7 @@
 #include "apps/exits.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/live.h"
 #include "diffusion/model.h"
 
 typedef struct streams {
@@ -117,6 +118,8 @@ int zt_bench_step(zt_bench *b)
     streams s = { .d = b->setup.device, .m = b->setup.model, .n = (int)b->sessions, .layers = info->layers };
     int err = zt_samples_create(&timed, 1 << 16);
     s.alone = b->setup.device->threads == 1;
+    if (b->setup.device->realtime)
+        zt_thread_first(0);
     if (!err)
         err = zt_samples_create(&apart, 1 << 16);
     for (int i = 0; i < s.n && !err; i++) {

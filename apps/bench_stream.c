@@ -300,6 +300,7 @@ static int open_stream(bench *x, one *o)
         .codec = "h264",
         .bitrate = x->b->bitrate,
         .live = true,
+        .realtime = x->b->setup.device->realtime,
         .on_packet = on_packet,
         .on_failed = on_failed,
         .cookie = o,
