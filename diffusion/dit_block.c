@@ -8,6 +8,8 @@
 #include "base/base.h"
 #include "diffusion/dit.h"
 
+enum { L2_BYTES = 1 << 20, ROWS_MIN = 144 };
+
 // Of the pass's rows
 struct group {
     int from, rows;
@@ -174,7 +176,16 @@ void zt_dit_units(zt_dit *t, int groups, int from, int to)
         run_unit(t, i / each, groups, i % each);
 }
 
+// Groups whose x, y, q, k and v stay in L2 from part to part. Of wide models so few rows would that weights were read for
+// too little.
+static int groups_of(const zt_dit *t)
+{
+    const int rows = L2_BYTES / (5 * t->c->dim * (int)sizeof(float));
+    return rows < ROWS_MIN ? 1 : ZT_MAX((t->M + rows / 2) / rows, 1);
+}
+
 void zt_dit_blocks(zt_dit *t, int from, int to)
 {
-    zt_dit_units(t, 1, ZT_DIT_PARTS * from, ZT_DIT_PARTS * to);
+    const int groups = groups_of(t);
+    zt_dit_units(t, groups, ZT_DIT_PARTS * groups * from, ZT_DIT_PARTS * groups * to);
 }

@@ -170,11 +170,11 @@ static void step(zt_state *s, const zt_job *job)
     s->recache = false;
 }
 
-// Units [from, to), of so many groups.
+// Units [from, to), of so many groups; blocks when 0.
 static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int groups, int from, int to)
 {
     int *const jobs = slice ? &m->slice_jobs : &m->jobs;
-    const bool last = to == m->c.layers * ZT_PARTS * groups;
+    const bool last = to == m->c.layers * (groups ? ZT_PARTS * groups : 1);
     assert(n >= 1 && n <= ZT_MAX_JOBS);
     if (from == 0) {
         const int err = begin_pass(m, slice, job, n);
@@ -185,8 +185,10 @@ static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int group
     assert(n == *jobs);
     for (int net = 0; net < m->nets; net++) {
         zt_dit *const dit = zt_model_dit(m, net, slice);
-        if (dit->running)
+        if (dit->running && groups)
             zt_dit_units(dit, groups, from, to);
+        else if (dit->running)
+            zt_dit_blocks(dit, from, to);
         if (dit->running && last)
             zt_dit_end(dit);
     }
@@ -202,7 +204,7 @@ static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int group
 
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)
 {
-    return run_pass(m, false, job, n, 1, ZT_PARTS * from, ZT_PARTS * to);
+    return run_pass(m, false, job, n, 0, from, to);
 }
 
 int zt_model_slice(zt_model *m, const zt_job *job, int n, int groups, int from, int to)
