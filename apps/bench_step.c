@@ -86,7 +86,7 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
     const double peak = zt_bench_peak(d, f32                                      ? ZT_PEAK_F32
                                            : info->precision >= ZT_PRECISION_INT8 ? ZT_PEAK_I8
                                                                                   : ZT_PEAK_BF16);
-    const double peak2 = zt_bench_peak(d, f32 ? ZT_PEAK_F32 : ZT_PEAK_BF16);
+    const double peak2 = zt_bench_peak(d, info->kv == ZT_F32 ? ZT_PEAK_F32 : info->kv == ZT_I8 ? ZT_PEAK_I8 : ZT_PEAK_BF16);
     const double gops = (linear + attention) / (p50 * 1e6);
     const int tokens = info->w / 16 * (info->h / 16) * (int)b->sessions;
     char of_limit[32] = "null";
