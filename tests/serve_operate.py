@@ -237,7 +237,10 @@ def test_reload():
         write(name, was)
     seen = watcher.pictures
     check(watcher.more(seen), 'a viewer is dropped by a bad file')
-    s.reload('reload: 1 tokens, 3 sessions')
+    write('tokens', f'control {second}\nview a-second-viewer\nview a-third-viewer\n')
+    s.reload('reload: 3 tokens, 3 sessions')
+    check([s.ask('/model', token=t)[0] for t in (second, 'a-second-viewer', 'a-third-viewer', first)] == [200, 200, 200, 401], 'more tokens')
+    check(s.ask('/sessions', 'POST', {'prompt': 'sea'}, 'a-third-viewer')[0] == 403, 'who may view may not make sessions')
     check(made(second) == 201, 'three sessions at most')
 
     check(s.ask('/readyz')[0] == 200, 'not ready')
