@@ -3,7 +3,7 @@
 # The examples do what they say: the curl and Python clients and the commands of the OBS notes against a server, the alert rules
 # and every expression of the dashboard by promtool, the embedded stream in Chromium from a page of another origin (with "page").
 # Usage: examples.py SERVE MODEL ROOT [page]
-import functools, http.server, json, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import atexit, functools, http.server, json, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
 
 serve, model, root = (os.path.realpath(a) for a in sys.argv[1:4])
 examples = root + '/examples'
@@ -25,7 +25,8 @@ def run(*command):
 class Server:
     def __init__(self, *more):
         with open('log', 'w') as log:
-            self.p = subprocess.Popen([serve, '-m', model, '--listen', '127.0.0.1:0', '--rtsp', '127.0.0.1:0', *more], stderr=log)
+            self.p = subprocess.Popen([serve, '-m', model, '--listen', '127.0.0.1:0', '--rtsp', '127.0.0.1:0', *more], stderr=log, stdout=subprocess.DEVNULL)
+        atexit.register(self.p.kill)
         m = None
         for _ in range(1200):
             text = open('log').read()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Operating zoetrope-serve: its configuration file, SIGHUP, SIGTERM, descriptors, what its log says and what it does not.
 # Usage: serve_operate.py SERVE MODEL MAKE_MODEL [WHEP_VIEW]
-import http.client, json, os, re, resource, shutil, signal, ssl, subprocess, sys, tempfile, threading, time
+import atexit, http.client, json, os, re, resource, shutil, signal, ssl, subprocess, sys, tempfile, threading, time
 
 serve, model = os.path.realpath(sys.argv[1]), os.path.realpath(sys.argv[2])
 make_model = os.path.realpath(sys.argv[3])
@@ -95,7 +95,8 @@ class Server:
         self.log = tempfile.mktemp(dir='.')
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))) if soft else None
         with open(self.log, 'w') as f:
-            self.p = subprocess.Popen([serve, *arguments], stderr=f, preexec_fn=limit, start_new_session=True)
+            self.p = subprocess.Popen([serve, *arguments], stderr=f, stdout=subprocess.DEVNULL, preexec_fn=limit, start_new_session=True)
+        atexit.register(self.p.kill)
         self.port = None
         for _ in range(1200):
             m = re.search(r'serving (https?)://[^ ]*:(\d+)/', self.text())
@@ -269,10 +270,13 @@ def test_stays_watched():
         print('no WebRTC here: its viewers are not looked at')
         return s.end()
     v = subprocess.Popen([view, f'http://127.0.0.1:{s.port}/', '2', '6'], stdout=subprocess.PIPE, text=True)
-    time.sleep(2)
+    for _ in range(600):
+        if 'zoetrope_viewers 2\n' in s.ask('/metrics')[1] or v.poll() is not None:
+            break
+        time.sleep(0.1)
     write('plain.json', {'listen': '127.0.0.1:0', 'rtsp': '127.0.0.1:0', 'test-pattern': True, 'max-viewers': 1})
     s.reload('and 1 viewers at most')
-    out = v.communicate(timeout=60)[0]
+    out = v.communicate(timeout=150)[0]
     print('WebRTC viewers over a reload:', out.strip()[:200])
     if v.returncode and os.getloadavg()[0] > os.cpu_count() + 1:
         print('this machine is busy: nothing can be said of them')
