@@ -197,7 +197,8 @@ void zt_costs_write(const zt_costs *c, int model, const char *key, FILE *f)
     fprintf(f, HEADER "%s\n", key);
     for (int i = 0; i < ZT_COST_SHAPES; i++) {
         const struct zt_known *k = &c->known[i];
-        if (k->cost.n >= 3 && k->shape.model == model)     // fewer may be an accident
+        // Fewer than three may be an accident; what was measured long ago and is not believed any more ends here.
+        if (k->cost.n >= 3 && k->shape.model == model && zt_costs_of(c, &k->shape).p99 >= k->cost.p99)
             fprintf(f, "%d %d %" PRId64 " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64 "\n",
                     (int)k->shape.effort, k->shape.top_k, k->shape.tokens, k->shape.pairs, ZT_MIN(k->cost.n, 32u),
                     k->cost.mean, k->cost.deviation, k->cost.least);

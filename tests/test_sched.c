@@ -380,6 +380,31 @@ static void costs_are_learnt(void **state)
     assert_int_equal(c.p99, 30 * MS);                       // two of 200 may be longer
 }
 
+// A class that is never measured again does not outlive its neighbours' word in the file.
+static void bad_moments_are_not_kept(void **state)
+{
+    (void)state;
+    static zt_costs c, next;
+    const zt_shape merged = { .tokens = 288, .pairs = 331776 }, one = { .tokens = 144, .pairs = 165888 };
+    c.now = 1;
+    for (int i = 0; i < 40; i++)
+        zt_costs_add(&c, &merged, 80 * MS);
+    for (int64_t end = 0; end <= 20; end += 20) {           // at once; ten seconds later
+        c.now += end * 1000 * MS;
+        for (int i = 0; i < 40; i++)
+            zt_costs_add(&c, &one, 10 * MS);
+        char text[1024] = "";
+        FILE *f = fmemopen(text, sizeof(text), "w+");
+        zt_costs_write(&c, 0, "key", f);
+        rewind(f);
+        memset(&next, 0, sizeof(next));
+        next.now = c.now;
+        assert_int_equal(zt_costs_read(&next, 0, "key", f), end ? 1 : 2);
+        assert_int_equal(zt_costs_of(&next, &merged).p99, end ? 20 * MS : 80 * MS);
+        fclose(f);
+    }
+}
+
 // Whatever the costs: each slot has one outcome, frames are dense, nothing early, nothing twice (world_do() and
 // hand_over() assert), and the counts are the clock's.
 static void random_workloads_keep_the_books(void **state)
@@ -464,6 +489,7 @@ int main(void)
         cmocka_unit_test(live_work_goes_before_offline_work),
         cmocka_unit_test(sessions_behind_share_what_there_is),
         cmocka_unit_test(costs_are_learnt),
+        cmocka_unit_test(bad_moments_are_not_kept),
         cmocka_unit_test(random_workloads_keep_the_books),
         cmocka_unit_test(whatever_fits_is_on_time),
     };
