@@ -210,7 +210,7 @@ with tempfile.TemporaryDirectory() as work:
         if not shutil.which('curl'):
             print('needs curl')
             sys.exit(77)
-        server = Server('--batch-dir', 'clips', '-r', '8', '--steps', '1-2')
+        server = Server('--batch-dir', 'clips', '-r', '8', '--steps', '1-2', '--no-admission')
         for test in (test_clients, test_obs, test_prometheus):
             test(server)
         server.end()

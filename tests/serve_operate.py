@@ -289,7 +289,7 @@ def test_log():
     os.mkdir('sessions')
     words = ['quokkavale', 'zyzzyvaheath', 'wombatfjord']
     s = Server('--listen', '127.0.0.1:0', '--rtsp', '127.0.0.1:0', '-p', words[0] + ' sea', '--log-format', 'json', '--log-sessions',
-               'sessions', '--batch-dir', 'batch', '-r', '5', '--steps', '1', soft=64)
+               'sessions', '--batch-dir', 'batch', '-r', '5', '--steps', '1', '--no-admission', soft=64)
     with open(f'/proc/{s.p.pid}/limits') as f:
         soft, hard = re.search(r'Max open files +(\d+) +(\d+)', f.read()).groups()
     check(soft == hard and int(soft) > 64, f'descriptors: {soft} of {hard}')
