@@ -130,6 +130,9 @@ bool zt_session_done(zt_session *s);        // zt_session_wait() would return at
 int  zt_session_prompt(zt_session *s, const char *text);
 // The same for a control of the model, by its index: -1..1, clamped; it holds until changed. From any thread. 0 or -EINVAL.
 int  zt_session_control(zt_session *s, int control, float value);
+// Another steps_max from the next frame on, 1..ZT_MAX_STEPS (0: the model's own; steps_min where that is more). From any
+// thread. 0 or -EINVAL (logged).
+int  zt_session_steps(zt_session *s, int steps);
 // Nobody sees more than so many steps per frame at present (a poor line): a live session makes no more, though never
 // fewer than its steps_min, and what is saved is others'. 0: as many as fit again. From any thread.
 void zt_session_hint(zt_session *s, int steps);

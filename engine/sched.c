@@ -41,6 +41,13 @@ void zt_sched_finish(zt_sched *s, int id)
     s->lane[id].finishing = true;
 }
 
+void zt_sched_target(zt_sched *s, int id, int steps)
+{
+    struct zt_lane *c = &s->lane[id];
+    c->pace.steps_max = ZT_MAX(steps, c->pace.steps_min);
+    c->enough = ZT_MIN(c->enough, c->pace.steps_max);
+}
+
 void zt_sched_enough(zt_sched *s, int id, int steps)
 {
     struct zt_lane *c = &s->lane[id];

@@ -140,6 +140,7 @@ int  zt_sched_add(zt_sched *s, const zt_pace *p, int64_t now);
 // Shown slots without a packet count as dropped. The lane can be read until it is added again.
 void zt_sched_remove(zt_sched *s, int id);
 void zt_sched_finish(zt_sched *s, int id);                      // the frame in work is the last
+void zt_sched_target(zt_sched *s, int id, int steps);           // another steps_max, steps_min at least
 // Live: nobody sees more steps than these, so no frame gets more; those below steps_max are degraded like others.
 // Kept between steps_min and steps_max; 0: as many as fit again.
 void zt_sched_enough(zt_sched *s, int id, int steps);

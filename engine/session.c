@@ -191,6 +191,19 @@ int zt_session_control(zt_session *s, int control, float value)
     return 0;
 }
 
+int zt_session_steps(zt_session *s, int steps)
+{
+    if (steps < 0 || steps > ZT_MAX_STEPS) {
+        zt_error("session: %d steps: 1 to %d", steps, ZT_MAX_STEPS);
+        return -EINVAL;
+    }
+    pthread_mutex_lock(&s->engine->lock);
+    if (s->id >= 0)
+        zt_sched_target(&s->engine->sched, s->id, steps ? steps : zt_model_get_info(s->model)->steps);
+    pthread_mutex_unlock(&s->engine->lock);
+    return 0;
+}
+
 void zt_session_hint(zt_session *s, int steps)
 {
     pthread_mutex_lock(&s->engine->lock);

@@ -103,6 +103,22 @@ static void no_more_steps_than_are_enough(void **state)
     assert_int_equal(world_lane(w)->steps, 4);
 }
 
+static void the_target_of_steps_may_change(void **state)
+{
+    (void)state;
+    world *w = world_make(2 * MS, 2 * MS, 5 * MS, 3 * MS);
+    world_start(w, (zt_pace){ .steps_max = 3, .first_steps = 4 });
+    world_run(w, 2000 * MS);
+    assert_int_equal(world_lane(w)->steps, 3);
+    zt_sched_target(&w->sched, w->id, 1);
+    world_run(w, 3000 * MS);
+    assert_int_equal(world_lane(w)->steps, 1);
+    assert_int_equal(world_counted(w, ZT_DEGRADED), 0); // nobody asked for more
+    zt_sched_target(&w->sched, w->id, 4);
+    world_run(w, 6500 * MS);                        // a second each
+    assert_int_equal(world_lane(w)->steps, 4);
+}
+
 // A plan that fails at a boundary is cut there, and the picture is on time.
 static void a_frame_is_shown_early_when_its_plan_fails(void **state)
 {
@@ -471,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_frame_leaves_the_next_its_least),
         cmocka_unit_test(fewer_steps_than_asked_is_degraded),
         cmocka_unit_test(no_more_steps_than_are_enough),
+        cmocka_unit_test(the_target_of_steps_may_change),
         cmocka_unit_test(a_frame_is_shown_early_when_its_plan_fails),
         cmocka_unit_test(steps_that_do_not_last_are_not_tried),
         cmocka_unit_test(overload_repeats_pictures_and_keeps_the_clock),
