@@ -3,9 +3,9 @@
 # Every header compiles alone, as C11 and as C++17.
 set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
-flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 gstreamer-rtp-1.0 gstreamer-app-1.0 libsoup-3.0 libcjson cmocka 2>/dev/null)
+flags=$(pkg-config --cflags gstreamer-rtsp-server-1.0 gstreamer-rtp-1.0 gstreamer-app-1.0 gstreamer-video-1.0 libsoup-3.0 libcjson cmocka 2>/dev/null)
 failed=0
-for header in base/*.h kernels/*.h diffusion/*.h engine/*.h lib/*.h stream/*.h apps/*.h apps/serve/*.h; do
+for header in base/*.h kernels/*.h diffusion/*.h engine/*.h lib/*.h stream/*.h apps/*.h apps/gst/*.h apps/serve/*.h; do
     [ -f "$header" ] || continue
     [ "$header" != kernels/tile_vnni.h ] || continue      # the text of two files, which give it its instruction
     isa=
