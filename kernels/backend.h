@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-enum { ZT_BACKEND_ABI = 1 };
+enum { ZT_BACKEND_ABI = 2 };
 
 // A queue is one device's stream of work with its memory. Its functions are for the owner's thread, but where said.
 typedef struct zt_backend {
@@ -31,6 +31,9 @@ typedef struct zt_backend {
     void  (*free_host)(void *queue, void *p);
     // Between any two of them and host memory, in the order of the queue; `from` may be changed when it returns.
     int   (*copy)(void *queue, void *to, const void *from, size_t bytes);
+    // Rows of so many bytes, which lie apart on either side; within the device, in the order of the queue.
+    int   (*copy_rows)(void *queue, void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows);
+    void *(*stream)(void *queue);                           // the cudaStream_t, for libraries
     int   (*clear)(void *queue, void *p, size_t bytes);     // to zero, in the order of the queue
     int   (*sync)(void *queue);
     // Bytes of the device that are free, and all it has.

@@ -28,6 +28,7 @@ const zt_backend *zt_backend_get(void (*log)(enum zt_level level, const char *fm
         .abi = ZT_BACKEND_ABI, .device_bytes = sizeof(zt_device), .kernels_bytes = sizeof(zt_kernels), .levels = levels,
         .count = zt_cuda_count, .open = zt_cuda_open, .close = zt_cuda_close, .alloc = zt_cuda_alloc, .free = zt_cuda_free,
         .alloc_host = zt_cuda_alloc_host, .free_host = zt_cuda_free_host, .copy = zt_cuda_copy, .sync = zt_cuda_sync, .clear = zt_cuda_clear,
+        .copy_rows = zt_cuda_copy_rows, .stream = zt_cuda_stream_of,
         .memory = zt_cuda_memory, .name = zt_cuda_name,
     };
     zt_cuda_log = log;

@@ -140,6 +140,17 @@ int zt_cuda_copy(void *cookie, void *to, const void *from, size_t bytes)
     return err < 0 ? err : keep(q, cudaStreamSynchronize(q->stream));
 }
 
+int zt_cuda_copy_rows(void *cookie, void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows)
+{
+    queue *const q = (queue *)cookie;
+    return keep(q, cudaMemcpy2DAsync(to, to_step, from, from_step, bytes, rows, cudaMemcpyDeviceToDevice, q->stream));
+}
+
+void *zt_cuda_stream_of(void *cookie)
+{
+    return ((queue *)cookie)->stream;
+}
+
 int zt_cuda_clear(void *cookie, void *p, size_t bytes)
 {
     queue *const q = (queue *)cookie;

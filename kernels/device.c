@@ -89,6 +89,14 @@ static int find_level(zt_device *d, uint32_t have, const char *last)
     return 0;
 }
 
+// The level asked for. What the environment says of a GPU's levels is nothing to the CPU beside it.
+static const char *choose_level(const zt_device *d, const char *asked)
+{
+    const char *const last = choose(asked, "ZOETROPE_KERNELS", NULL);
+    const bool of_gpu = last && (!strcmp(last, "cuda") || !strcmp(last, "sm90"));
+    return of_gpu && !d->backend && last != asked ? NULL : last;
+}
+
 int zt_device_open(zt_device **out, const zt_device_params *p)
 {
     const zt_device_params zero = { 0 };
@@ -107,7 +115,7 @@ int zt_device_open(zt_device **out, const zt_device_params *p)
     if (err < 0)
         goto out;
     d->features = have;
-    err = find_level(d, have, choose(p->level, "ZOETROPE_KERNELS", NULL));
+    err = find_level(d, have, choose_level(d, p->level));
     if (err < 0)
         goto out;
 
@@ -193,6 +201,17 @@ void zt_device_copy(zt_device *d, void *to, const void *from, size_t bytes)
     }
     const int err = d->backend->copy(d->queue, to, from, bytes);
     d->error = d->error ? d->error : err;
+}
+
+void zt_device_copy_rows(zt_device *d, void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows)
+{
+    if (d->backend) {
+        const int err = d->backend->copy_rows(d->queue, to, to_step, from, from_step, bytes, rows);
+        d->error = d->error ? d->error : err;
+        return;
+    }
+    for (size_t i = 0; i < rows; i++)
+        memcpy((char *)to + i * to_step, (const char *)from + i * from_step, bytes);
 }
 
 void zt_device_clear(zt_device *d, void *p, size_t bytes)

@@ -48,6 +48,8 @@ void  zt_device_free_host(zt_device *d, void *p);
 // Between memory of the device and of the host, or within either, after the work that is queued; `from` may be changed
 // when it returns, a `to` of the host can be read then. A failure is the device's (zt_device_sync()).
 void  zt_device_copy(zt_device *d, void *to, const void *from, size_t bytes);
+// Rows within the device's memory that lie apart, steps in bytes; queued.
+void  zt_device_copy_rows(zt_device *d, void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows);
 // Zeroes memory of the device, after the work that is queued.
 void  zt_device_clear(zt_device *d, void *p, size_t bytes);
 // Waits for queued work, so that the host may read or write what it uses. A failure stays for zt_device_sync().

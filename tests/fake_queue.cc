@@ -123,6 +123,21 @@ int zt_cuda_copy(void *, void *to, const void *from, size_t bytes)
     return 0;
 }
 
+int zt_cuda_copy_rows(void *, void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows)
+{
+    run_all();
+    allow(true);
+    for (size_t i = 0; i < rows; i++)
+        memmove((char *)to + i * to_step, (const char *)from + i * from_step, bytes);
+    allow(false);
+    return 0;
+}
+
+void *zt_cuda_stream_of(void *)
+{
+    return NULL;
+}
+
 int zt_cuda_clear(void *, void *p, size_t bytes)
 {
     run_all();

@@ -150,6 +150,13 @@ static void test_the_flag_wins_over_the_environment(void **state)
     zt_device_close(&d);
     assert_null(d);
     zt_device_close(&d);
+    setenv("ZOETROPE_KERNELS", "cuda", 1);              // a GPU's
+    assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 1 }), 0);
+    zt_device_close(&d);
+    unsetenv("ZOETROPE_KERNELS");
+    zt_log_set(count_line, NULL);
+    expect_refused(&(zt_device_params){ .device = "cpu", .level = "cuda" }, -EINVAL);
+    zt_log_set(NULL, NULL);
 }
 
 static void test_levels_stack_and_are_capped(void **state)
