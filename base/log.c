@@ -94,6 +94,14 @@ static void write_text(const char *line)
     fputs(out, stderr);
 }
 
+void zt_log_write(enum zt_level level, const char *line)
+{
+    if (sink.json)
+        write_json(level, line);
+    else
+        write_text(line);
+}
+
 void zt_log(enum zt_level level, const char *fmt, ...)
 {
     if ((int)level > level_wanted())
@@ -109,9 +117,7 @@ void zt_log(enum zt_level level, const char *fmt, ...)
 
     if (sink.fn)
         sink.fn(sink.cookie, level, line);
-    else if (sink.json)
-        write_json(level, line);
     else
-        write_text(line);
+        zt_log_write(level, line);
     errno = saved;
 }

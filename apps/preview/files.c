@@ -125,11 +125,9 @@ static void on_picture(GObject *source, GAsyncResult *result, gpointer cookie)
     g_free(pic);
 }
 
-static void on_snapshot(GSimpleAction *a, GVariant *v, gpointer cookie)
+static void save(zt_files *s, GdkTexture *texture, const char *suffix)
 {
-    zt_files *s = cookie;
-    GdkTexture *texture = zt_view_texture(s->preview->view[0]);
-    char *path = texture ? zt_window_new_file(s->preview, G_USER_DIRECTORY_PICTURES, ".png") : NULL;
+    char *path = texture ? zt_window_new_file(s->preview, G_USER_DIRECTORY_PICTURES, suffix) : NULL;
     if (!path)
         return;
     picture *pic = g_new(picture, 1);
@@ -138,6 +136,15 @@ static void on_snapshot(GSimpleAction *a, GVariant *v, gpointer cookie)
     g_task_set_task_data(task, pic, NULL);
     g_task_run_in_thread(task, save_picture);
     g_object_unref(task);
+}
+
+static void on_snapshot(GSimpleAction *a, GVariant *v, gpointer cookie)
+{
+    zt_files *s = cookie;
+    const bool two = zt_compare_is_on(s->preview->compare);
+    save(s, zt_view_texture(s->preview->view[0]), two ? " A.png" : ".png");
+    if (two)
+        save(s, zt_view_texture(s->preview->view[1]), " B.png");
 }
 
 // ---- session logs

@@ -69,7 +69,7 @@ static char *log_error;
 static void on_log(void *cookie, enum zt_level level, const char *line)
 {
     (void)cookie;
-    fprintf(stderr, "zoetrope: %s\n", line);
+    zt_log_write(level, line);
     if (level != ZT_LOG_ERROR)
         return;
     pthread_mutex_lock(&log_lock);

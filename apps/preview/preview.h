@@ -21,6 +21,7 @@ typedef struct zt_models     zt_models;
 typedef struct zt_compare    zt_compare;
 typedef struct zt_files      zt_files;
 typedef struct zt_share      zt_share;
+typedef struct zt_fullscreen zt_fullscreen;
 
 // What was shown since the first picture, for --report.
 typedef struct zt_tally {
@@ -46,6 +47,7 @@ typedef struct zt_preview {
     zt_compare     *compare;
     zt_files       *files;
     zt_share       *share;
+    zt_fullscreen  *fullscreen;
     struct zt_look *look;
     struct zt_transport *transport;
     char           *notice;     // what to say once a model is open, or NULL
@@ -119,6 +121,10 @@ char *zt_compare_badge(const zt_compare *c);    // of the first picture; the cal
 zt_share *zt_share_create(zt_preview *p);
 void zt_share_destroy(zt_share **s);
 void zt_share_started(zt_share *s);             // ends it when the pictures are other ones
+
+// fullscreen.c
+zt_fullscreen *zt_fullscreen_create(zt_preview *p);
+void zt_fullscreen_destroy(zt_fullscreen **f);
 
 // timing.c: the panel's plot and counts
 zt_timing *zt_timing_create(zt_preview *p);

@@ -14,6 +14,7 @@ struct zt_prompt_box {
     GtkEntry   *entry;
     GtkWidget  *popover, *list, *chips;
     bool        quiet;          // the entry or the chips are being set: nobody has typed or clicked
+    guint       focusing;       // timer
     int         at;             // in the history while it is walked through, -1: not
 };
 
@@ -313,10 +314,24 @@ void zt_prompt_box_set(zt_prompt_box *b, const char *text)
         say_unknown(b, text);
 }
 
-void zt_prompt_box_focus(zt_prompt_box *b)
+static gboolean focus(gpointer cookie)
 {
+    zt_prompt_box *b = cookie;
+    b->focusing = 0;            // its source ends with this call
     gtk_widget_grab_focus(GTK_WIDGET(b->entry));
     gtk_editable_select_region(GTK_EDITABLE(b->entry), 0, -1);
+    return G_SOURCE_REMOVE;
+}
+
+void zt_prompt_box_focus(zt_prompt_box *b)
+{
+    const bool hidden = gtk_window_is_fullscreen(b->preview->window);
+    if (hidden)
+        gtk_window_unfullscreen(b->preview->window);
+    if (!b->focusing && hidden)
+        b->focusing = g_timeout_add(300, focus, b);
+    else
+        focus(b);
 }
 
 // ---- life
@@ -361,5 +376,7 @@ zt_prompt_box *zt_prompt_box_create(zt_preview *p)
 
 void zt_prompt_box_destroy(zt_prompt_box **b)
 {
+    if (*b && (*b)->focusing)
+        g_source_remove((*b)->focusing);
     g_clear_pointer(b, g_free);
 }

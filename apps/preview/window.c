@@ -233,15 +233,6 @@ static void on_about(GSimpleAction *a, GVariant *v, gpointer cookie)
                           "A causal diffusion transformer makes the picture while you watch and steer it.", NULL);
 }
 
-static void on_fullscreen(GSimpleAction *a, GVariant *v, gpointer cookie)
-{
-    zt_preview *p = cookie;
-    if (gtk_window_is_fullscreen(p->window))
-        gtk_window_unfullscreen(p->window);
-    else
-        gtk_window_fullscreen(p->window);
-}
-
 static void on_panel(GSimpleAction *a, GVariant *v, gpointer cookie)
 {
     zt_preview *p = cookie;
@@ -305,20 +296,14 @@ static void on_folded(zt_preview *p)
 
 static void on_fullscreened(zt_preview *p)
 {
-    const gboolean full = gtk_window_is_fullscreen(p->window);
-    if (!full)
-        on_folded(p);
-    gtk_widget_set_visible(ZT_WIDGET(p, "header"), !full);
-    gtk_widget_set_visible(ZT_WIDGET(p, "desk"), !full);
-    gtk_button_set_icon_name(GTK_BUTTON(ZT_WIDGET(p, "fullscreen_button")), full ? "view-restore-symbolic" : "view-fullscreen-symbolic");
-    if (full)
-        adw_flap_set_reveal_flap(ADW_FLAP(ZT_WIDGET(p, "flap")), FALSE);
+    if (!gtk_window_is_fullscreen(p->window))
+        on_folded(p);           // the panel, as it was
 }
 
 static void add_actions(zt_preview *p)
 {
     static const GActionEntry entries[] = {
-        { "about", on_about }, { "fullscreen", on_fullscreen }, { "panel", on_panel }, { "page", on_page, "s" },
+        { "about", on_about }, { "panel", on_panel }, { "page", on_page, "s" },
         { "prompt", on_prompt },
     };
     static const struct {
@@ -449,6 +434,7 @@ void zt_window_create(zt_preview *p)
     p->prompt = zt_prompt_box_create(p);
     p->steer = zt_steer_create(p);
     p->models = zt_models_create(p);
+    p->fullscreen = zt_fullscreen_create(p);
     if (p->settings.page)
         adw_view_stack_set_visible_child_name(ADW_VIEW_STACK(ZT_WIDGET(p, "panels")), p->settings.page);
     g_signal_connect_swapped(p->window, "close-request", G_CALLBACK(on_close), p);
@@ -473,6 +459,7 @@ void zt_window_destroy(zt_preview *p)
         g_source_remove(p->retry);
     g_clear_object(&p->ui);             // widgets go before the parts that listen to them
     zt_models_destroy(&p->models);
+    zt_fullscreen_destroy(&p->fullscreen);
     zt_compare_destroy(&p->compare);
     zt_share_destroy(&p->share);
     zt_steer_destroy(&p->steer);
