@@ -84,6 +84,13 @@ static void tell_ladder(zt_session *s, const zt_todo *t, int64_t period)
             (unsigned long long)t->index);
 }
 
+// Of a frame: what its script says, or all.
+static int experts(const zt_session *s, uint64_t frame)
+{
+    const int all = zt_model_get_info(s->model)->top_k, k = frame < s->scripted ? s->script[frame].top_k : 0;
+    return k > 0 ? ZT_MIN(k, all) : all;
+}
+
 // The window and the experts of the frame about to begin, from the ladder or the script; and its times.
 static void plan(zt_session *s, const zt_todo *t)
 {
@@ -101,7 +108,7 @@ static void plan(zt_session *s, const zt_todo *t)
     zt_state_top_k(s->state, script->top_k);
     memcpy(s->t, script->t, sizeof(s->t));
     pthread_mutex_lock(&e->lock);
-    zt_sched_passes(&e->sched, t->id, script->n);
+    zt_sched_passes(&e->sched, t->id, script->n, experts(s, frame) != experts(s, frame + 1));
     pthread_mutex_unlock(&e->lock);
 }
 

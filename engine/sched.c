@@ -371,10 +371,11 @@ void zt_sched_done(zt_sched *s, const zt_todo *todo, int n, int64_t started, int
         zt_costs_add(&s->costs, &shape, took);
 }
 
-void zt_sched_passes(zt_sched *s, int id, int n)
+void zt_sched_passes(zt_sched *s, int id, int n, bool apart)
 {
     assert(s->lane[id].pace.pacing == ZT_OFFLINE && n >= 1);
     s->lane[id].left = n;
+    s->lane[id].apart = apart;
 }
 
 void zt_sched_put_back(zt_sched *s, const zt_todo *t, int64_t until)

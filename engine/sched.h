@@ -99,6 +99,7 @@ struct zt_lane {
     bool     taken;             // a todo is out
     bool     finishing;         // nothing new is begun
     bool     uncommitted;       // the last frame is not in the cache yet
+    bool     apart;             // and gets there by itself: the next one has other experts, as its log says
     bool     late;              // was due, and is expected within half a period
     int      step, left;        // done, to do
     int64_t  held;              // nothing before then
@@ -153,8 +154,8 @@ int  zt_sched_next(zt_sched *s, int64_t now, zt_todo *todo, int max, int64_t *wa
 void zt_sched_done(zt_sched *s, const zt_todo *todo, int n, int64_t started, int64_t ended);
 // A show could not be done now: it is asked for again, not before `until`.
 void zt_sched_put_back(zt_sched *s, const zt_todo *t, int64_t until);
-// Offline: the frame that was just begun takes n passes.
-void zt_sched_passes(zt_sched *s, int id, int n);
+// Offline: the frame that was just begun takes n passes. apart: the one after it has another number of experts.
+void zt_sched_passes(zt_sched *s, int id, int n, bool apart);
 // The picture of a show or repeat could not be handed on: dropped.
 void zt_sched_lost(zt_sched *s, int id, uint64_t index);
 // The packet of a slot was handed to the transports: decides its outcome. Shown slots before it had none: dropped.

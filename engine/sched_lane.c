@@ -76,7 +76,7 @@ void zt_view_fill(const zt_sched *s, struct zt_lane *c, int64_t now, struct zt_v
     const zt_estimate a = zt_costs_of(&s->costs, &one), b = zt_costs_of(&s->costs, &two), show = zt_lane_show(s, c);
     const bool live = zt_lane_live(c), more = zt_lane_more(c);
     const bool released = c->working || (more && (!live || now >= zt_lane_release(c)));
-    const bool other = c->uncommitted && zt_lane_top_k(c, c->rung) != zt_lane_top_k(c, c->frame_rung);
+    const bool other = c->uncommitted && (c->apart || zt_lane_top_k(c, c->rung) != zt_lane_top_k(c, c->frame_rung));
     *v = (struct zt_view){
         .c = c, .one = a.p99, .merged = b.p99, .show = show.p99, .encode = zt_lane_encode(s, c).p99,
         .due = !live ? INT64_MAX : c->next ? zt_lane_due(c, c->next) : c->added + ZT_FIRST_SOON,

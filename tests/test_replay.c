@@ -128,6 +128,33 @@ static void a_log_gives_the_same_bytes(void **state)
     zt_replay_free(&log);
 }
 
+// As the quality ladder leaves it in a log: a frame is committed with the experts that it was made with, by itself.
+static void experts_may_change_from_frame_to_frame(void **state)
+{
+    static const int top_k[] = { 0, 0, 1, 1, 2, 1, 0, 0, 1, 0 };
+    enum { N = 10 };
+    zt_script script[2][N] = { 0 };
+    static rig r[3];
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        script[0][i] = (zt_script){ .n = 2, .t = { 1000, 750, 0 } };
+        script[1][i] = script[0][i];
+        script[1][i].top_k = top_k[i];
+    }
+    for (int k = 0; k < 3; k++) {               // with all of them, with those, with those again
+        assert_int_equal(open_rig(&r[k]), 0);
+        assert_int_equal(start(&r[k], (zt_session_params){ .seed = 7, .offline = true, .script = script[k > 0], .scripted = N,
+                                                           .frames = N + 2, .prompt = "mountains" }), 0);
+        assert_int_equal(zt_session_wait(r[k].session), 0);
+        close_rig(&r[k]);
+        assert_int_equal(r[k].n, N + 2);
+    }
+    for (int i = 0; i < N + 2; i++) {
+        assert_int_equal(r[1].hash[i], r[2].hash[i]);
+        assert_true((r[0].hash[i] == r[1].hash[i]) == (i < 2));
+    }
+}
+
 #define HEAD "{\"zoetrope\": 1, \"model\": \"m\", \"hash\": \"1f\", \"seed\": 1, \"width\": 64, \"height\": 48, \"fps\": 24}\n"
 #define FRAME "{\"frame\": 0, \"t\": [1000, 0]"
 
@@ -183,6 +210,7 @@ int main(int argc, char **argv)
     zt_log_set(quiet, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_gives_the_same_bytes),
+        cmocka_unit_test(experts_may_change_from_frame_to_frame),
         cmocka_unit_test(what_is_no_log_is_refused),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
