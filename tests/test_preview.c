@@ -71,13 +71,13 @@ static void test_a_tape_ends_when_it_is_full_and_refuses_other_sizes(void **stat
 
 static void test_the_parts_of_a_frame_add_up_to_its_latency(void **state)
 {
-    int64_t part[ZT_PARTS], sum = 0;
+    int64_t part[ZT_LATENCY_PARTS], sum = 0;
     zt_shot s = { .sampled = 100 * ZT_MS, .made = 130 * ZT_MS, .shown = 133 * ZT_MS };
     s.stage[ZT_DENOISE_STAGE] = 20 * ZT_MS;
     s.stage[ZT_DECODE] = 4 * ZT_MS;
     s.stage[ZT_CONVERT] = 1 * ZT_MS;
     zt_plot_parts(&s, part);
-    for (int i = 0; i < ZT_PARTS; i++)
+    for (int i = 0; i < ZT_LATENCY_PARTS; i++)
         sum += part[i];
     assert_int_equal(sum, 33 * ZT_MS);
     assert_int_equal(part[ZT_PART_WAIT], 5 * ZT_MS);

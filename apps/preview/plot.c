@@ -8,7 +8,7 @@
 #define LEFT   30               // room for the scale
 #define BOTTOM 12               // for the outcomes
 
-const char *const zt_part_name[ZT_PARTS] = { "Waiting", "Denoise", "Decode", "Convert", "To screen" };
+const char *const zt_part_name[ZT_LATENCY_PARTS] = { "Waiting", "Denoise", "Decode", "Convert", "To screen" };
 const char *const zt_outcome_title[ZT_OUTCOMES] = { "On time", "Fewer steps", "Late", "Repeated", "Dropped" };
 
 static void parse(const char *text, GdkRGBA *out)
@@ -18,7 +18,7 @@ static void parse(const char *text, GdkRGBA *out)
 
 void zt_part_color(enum zt_part part, bool dark, GdkRGBA *out)
 {
-    static const char *const colors[ZT_PARTS][2] = {
+    static const char *const colors[ZT_LATENCY_PARTS][2] = {
         { "#d8cfc6", "#4a423a" }, { "#c8482a", "#ff8a65" }, { "#c08a1e", "#e2b24e" }, { "#7a6bb0", "#a99ae6" }, { "#3b7ea1", "#6cb8dd" },
     };
     parse(colors[part][dark], out);
@@ -32,7 +32,7 @@ void zt_outcome_color(enum zt_outcome outcome, bool dark, GdkRGBA *out)
     parse(colors[outcome][dark], out);
 }
 
-void zt_plot_parts(const zt_shot *s, int64_t part[ZT_PARTS])
+void zt_plot_parts(const zt_shot *s, int64_t part[ZT_LATENCY_PARTS])
 {
     const int64_t made = ZT_MAX(s->made - s->sampled, 0);
     part[ZT_PART_DENOISE] = s->stage[ZT_DENOISE_STAGE] + s->stage[ZT_TEXT];
@@ -89,11 +89,11 @@ static void draw_scale(cairo_t *cr, int w, double h, double top, double deadline
 
 static void draw_shot(cairo_t *cr, const zt_shot *s, double x, double width, double h, double top, bool dark)
 {
-    int64_t part[ZT_PARTS];
+    int64_t part[ZT_LATENCY_PARTS];
     GdkRGBA color;
     double y = h;
     zt_plot_parts(s, part);
-    for (int i = 0; i < ZT_PARTS && s->outcome != ZT_DROPPED && s->outcome != ZT_REPEATED; i++) {
+    for (int i = 0; i < ZT_LATENCY_PARTS && s->outcome != ZT_DROPPED && s->outcome != ZT_REPEATED; i++) {
         const double tall = ZT_MIN((double)part[i] / ZT_MS / top * h, y);
         zt_part_color((enum zt_part)i, dark, &color);
         gdk_cairo_set_source_rgba(cr, &color);

@@ -143,10 +143,10 @@ static void draw_dot(GtkDrawingArea *area, cairo_t *cr, int w, int h, gpointer c
 {
     const int what = GPOINTER_TO_INT(cookie);
     GdkRGBA color;
-    if (what < ZT_PARTS)
+    if (what < ZT_LATENCY_PARTS)
         zt_part_color((enum zt_part)what, is_dark(), &color);
     else
-        zt_outcome_color((enum zt_outcome)(what - ZT_PARTS), is_dark(), &color);
+        zt_outcome_color((enum zt_outcome)(what - ZT_LATENCY_PARTS), is_dark(), &color);
     gdk_cairo_set_source_rgba(cr, &color);
     cairo_arc(cr, w / 2.0, h / 2.0, 5, 0, 2 * G_PI);
     cairo_fill(cr);
@@ -192,7 +192,7 @@ static GtkWidget *legend(void)
     gtk_flow_box_set_selection_mode(GTK_FLOW_BOX(flow), GTK_SELECTION_NONE);
     gtk_flow_box_set_max_children_per_line(GTK_FLOW_BOX(flow), 3);
     gtk_flow_box_set_min_children_per_line(GTK_FLOW_BOX(flow), 3);
-    for (int i = 0; i < ZT_PARTS; i++) {
+    for (int i = 0; i < ZT_LATENCY_PARTS; i++) {
         GtkWidget *box = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6), *label = gtk_label_new(zt_part_name[i]);
         gtk_widget_add_css_class(label, "caption");
         gtk_box_append(GTK_BOX(box), dot(i));
@@ -215,7 +215,7 @@ static GtkWidget *counts(zt_timing *t)
         gtk_widget_add_css_class(t->count[i], "numeric");
         gtk_widget_set_hexpand(title, TRUE);
         gtk_label_set_xalign(GTK_LABEL(title), 0);
-        gtk_box_append(GTK_BOX(row), dot(ZT_PARTS + i));
+        gtk_box_append(GTK_BOX(row), dot(ZT_LATENCY_PARTS + i));
         gtk_box_append(GTK_BOX(row), title);
         gtk_box_append(GTK_BOX(row), t->count[i]);
         gtk_list_box_append(GTK_LIST_BOX(list), row);
