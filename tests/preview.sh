@@ -131,13 +131,13 @@ shot 14-compare
 differ 13-panel 14-compare || bad 'nothing is compared'
 key ctrl+d
 until_true 10 dark || bad 'no picture after comparing'
-sleep 5                         # long enough not to be over when it is paused
+sleep 8                         # long enough not to be over when it is paused
 key ctrl+p
 until_true 15 eval 'dark && [ "$(mean)" != "$(sleep 0.3; mean)" ]' || bad 'a replay does not move'
 shot 15-replay
 key space
 sleep 0.4
-[ "$(mean)" = "$(sleep 0.3; mean)" ] || bad 'a paused replay moves'
+until_true 5 eval '[ "$(mean)" = "$(sleep 0.3; mean)" ]' || bad 'a paused replay moves'
 key ctrl+l Return               # whoever asks for a picture gets a live one
 until_true 10 eval 'dark && [ "$(mean)" != "$(sleep 0.3; mean)" ]' || bad 'a prompt does not end a replay'
 
