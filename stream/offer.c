@@ -168,7 +168,7 @@ static void read_attribute(reader *r, const char *line)
 
 static bool is_candidate(const char *line)
 {
-    return after(line, "a=candidate:") || after(line, "a=end-of-candidates") || after(line, "a=remote-candidates:");
+    return after(line, "a=candidate:") || after(line, "a=end-of-candidates");
 }
 
 bool zt_candidate_allowed(const char *candidate, enum zt_candidates keep)
@@ -196,7 +196,23 @@ bool zt_candidate_allowed(const char *candidate, enum zt_candidates keep)
     return keep == ZT_CANDIDATES_ALL || (!loopback && !link_local);
 }
 
-// Copies every line but candidates that may not be used.
+// Attributes that say something to a sender. A WebRTC stack may keep a name for each other one for good, and for each
+// source that it names.
+static bool is_known(const char *line)
+{
+    static const char *const known[] = {
+        "bundle-only", "candidate", "end-of-candidates", "extmap", "extmap-allow-mixed", "fingerprint", "fmtp", "group",
+        "ice-lite", "ice-options", "ice-pwd", "ice-ufrag", "inactive", "max-message-size", "mid", "recvonly", "rtcp",
+        "rtcp-fb", "rtcp-mux", "rtcp-rsize", "rtpmap", "sctp-port", "sctpmap", "sendonly", "sendrecv", "setup",
+    };
+    const size_t n = strcspn(line + 2, ":");
+    for (size_t i = 0; i < ZT_LEN(known); i++)
+        if (strlen(known[i]) == n && !strncmp(known[i], line + 2, n))
+            return true;
+    return false;
+}
+
+// Copies every line but attributes that are not known and candidates that may not be used.
 static int read_lines(reader *r, FILE *out, const char *sdp, size_t bytes, enum zt_candidates keep)
 {
     const char *at = sdp, *end = sdp + bytes;
@@ -210,6 +226,8 @@ static int read_lines(reader *r, FILE *out, const char *sdp, size_t bytes, enum 
             return -EINVAL;
         if (line[0] == 'a')
             read_attribute(r, line);
+        if (line[0] == 'a' && !is_known(line))
+            continue;
         if (is_candidate(line) && (!zt_candidate_allowed(line + 2, keep) || ++r->candidates > ZT_OFFER_CANDIDATES))
             continue;
         fprintf(out, "%s\r\n", line);

@@ -4,6 +4,7 @@
 
 #include <gst/sdp/sdp.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WAITING 65536           // bytes
 
@@ -12,6 +13,19 @@ typedef struct description {
     int            type;        // GstWebRTCSDPType: 1 offer, 2 pranswer, 3 answer, 4 rollback
     GstSDPMessage *sdp;
 } description;
+
+// Random bytes for libnice, which finds this before GnuTLS' own (meson.build exports it): that one keeps 192 bytes for
+// each thread that ever asked, and every viewer has threads of its own that ask. Pages with such a block never go back:
+// 5 kB a viewer. As GnuTLS has it: 0, or negative.
+int gnutls_rnd(int level, void *out, size_t bytes) __attribute__((visibility("default")));
+int gnutls_rnd(int level, void *out, size_t bytes)
+{
+    (void)level;
+    for (size_t at = 0; at < bytes; at += 256)
+        if (getentropy((char *)out + at, MIN(bytes - at, 256)) < 0)
+            return -1;
+    return 0;
+}
 
 const char *zt_webrtc_state(gpointer object, const char *property)
 {
@@ -33,17 +47,44 @@ char *zt_webrtc_local(GstElement *rtc)
     return text;
 }
 
-bool zt_webrtc_set_local(GstElement *rtc, GstPromise *created, const char *kind)
+static void move_sources(GstSDPMedia *media, GString *to)
+{
+    for (guint i = 0; i < gst_sdp_media_attributes_len(media);) {
+        const GstSDPAttribute *a = gst_sdp_media_get_attribute(media, i);
+        if (g_str_has_prefix(a->key, "ssrc")) {
+            g_string_append_printf(to, "a=%s:%s\r\n", a->key, a->value);
+            gst_sdp_media_remove_attribute(media, i);
+        } else {
+            i++;
+        }
+    }
+}
+
+bool zt_webrtc_set_local(GstElement *rtc, GstPromise *created, const char *kind, GString *sources)
 {
     const GstStructure *reply = gst_promise_get_reply(created);
     const GValue *value = reply ? gst_structure_get_value(reply, kind) : NULL;
-    if (!value)
+    const description *made = value ? g_value_get_boxed(value) : NULL;
+    if (!made)
         return false;
+    description ours = { made->type, NULL };
+    gst_sdp_message_copy(made->sdp, &ours.sdp);
+    for (guint i = 0; sources && i < gst_sdp_message_medias_len(ours.sdp); i++)
+        move_sources((GstSDPMedia *)gst_sdp_message_get_media(ours.sdp, i), sources);
     GstPromise *set = gst_promise_new();
-    g_signal_emit_by_name(rtc, "set-local-description", g_value_get_boxed(value), set);
+    g_signal_emit_by_name(rtc, "set-local-description", &ours, set);        // copies it
     gst_promise_interrupt(set);             // nobody waits
     gst_promise_unref(set);
+    gst_sdp_message_free(ours.sdp);
     return true;
+}
+
+char *zt_webrtc_with_sources(const char *local, const GString *sources)
+{
+    static const char sends[] = "a=sendonly\r\n";
+    const char *at = strstr(local, sends);
+    const int before = at ? (int)(at + strlen(sends) - local) : 0;
+    return at ? g_strdup_printf("%.*s%s%s", before, local, sources->str, local + before) : g_strdup(local);
 }
 
 bool zt_webrtc_set_remote(GstElement *rtc, const char *kind, const char *text, GstPromise *done)

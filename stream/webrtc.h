@@ -16,7 +16,11 @@ const char *zt_webrtc_state(gpointer object, const char *property);
 // "local-description" as SDP: g_free it. NULL: there is none yet.
 char *zt_webrtc_local(GstElement *rtc);
 // Makes what create-`kind` replied the local description. `kind`: "offer" or "answer". False: there is none in it.
-bool zt_webrtc_set_local(GstElement *rtc, GstPromise *created, const char *kind);
+// `sources`, unless NULL: gets its lines a=ssrc and a=ssrc-group, which only the peer needs. GStreamer would make a name
+// of each source in them that it never forgets.
+bool zt_webrtc_set_local(GstElement *rtc, GstPromise *created, const char *kind, GString *sources);
+// `local` with those lines in the section that sends: g_free it.
+char *zt_webrtc_with_sources(const char *local, const GString *sources);
 // Makes an SDP text the remote description; `done` hears how that went. False: no SDP, and `done` hears nothing.
 bool zt_webrtc_set_remote(GstElement *rtc, const char *kind, const char *text, GstPromise *done);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -31,6 +32,7 @@ void zt_viewer_unref(gpointer cookie)
     zt_mount_unref(v->mount);
     g_mutex_clear(&v->lock);
     g_free(v->offer);
+    g_string_free(v->sources, TRUE);
     zt_free(v);
 }
 
@@ -211,6 +213,7 @@ int zt_viewer_create(zt_viewer **out, zt_whep_server *s, const zt_viewer_params 
     v->mount = m;
     v->p = *p;
     v->local_peer = p->local_peer;
+    v->sources = g_string_new(NULL);
     v->created = zt_now();
     int payload, playout_delay;
     int err = read_offer(v, p, &payload, &playout_delay);
@@ -296,6 +299,17 @@ void zt_viewer_get_stats(zt_viewer *v, zt_viewer_stats *out)
 
 // ---- the server
 
+void zt_whep_prepare(char **argv)
+{
+    char self[4096];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (glib_check_version(2, 75, 1) && !g_getenv("G_SLICE") && n > 0) {
+        self[n] = 0;
+        g_setenv("G_SLICE", "always-malloc", TRUE);
+        execv(self, argv);              // where that fails it goes on as it is
+    }
+}
+
 int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
 {
     static const zt_plugin needed[] = {
@@ -322,6 +336,7 @@ int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
     s->silence = p->silence ? p->silence : 8 * ZT_S;
     s->clock = gst_system_clock_obtain();
     s->base = gst_clock_get_time(s->clock);
+    s->ssrc = g_random_int() | 1;
     s->mount = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)zt_mount_unref);
     zt_peer_warm_up(s);
     *out = s;

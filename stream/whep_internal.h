@@ -40,11 +40,13 @@ struct zt_whep_server {
     int64_t       setup, silence;
     GstClock     *clock;
     GstClockTime  base;             // every pipeline's base time: one buffer fits all
+    uint32_t      ssrc;             // every viewer's: each is a session of its own
     // Protected by lock
     GMutex        lock;
     GHashTable   *mount;            // name -> zt_mount
     // Any thread
     gint          reaping;          // atomic: pipelines being ended
+    gint          pipelines;        // atomic: viewers', those being ended too
 };
 
 struct zt_viewer {
@@ -57,6 +59,9 @@ struct zt_viewer {
     char            ufrag[257];
     int64_t         created;
     gatomicrefcount refs;
+
+    // webrtcbin's thread
+    GString        *sources;        // lines of the answer that webrtcbin does not need
 
     // Control thread
     zt_viewer_params p;             // callbacks

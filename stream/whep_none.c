@@ -5,6 +5,11 @@
 #include "base/log.h"
 #include "stream/whep.h"
 
+void zt_whep_prepare(char **argv)
+{
+    (void)argv;
+}
+
 int zt_whep_server_open(zt_whep_server **out, const zt_whep_params *p)
 {
     (void)out, (void)p;

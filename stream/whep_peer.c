@@ -2,6 +2,9 @@
 // One viewer's pipeline, appsrc ! payloader ! webrtcbin: building it, signalling, what it reports, and its end.
 #include <errno.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <gst/rtp/gstrtcpbuffer.h>
 #include <gst/video/video-event.h>
@@ -63,7 +66,7 @@ static void on_described(GstPromise *promise, gpointer cookie)
     zt_viewer *v = cookie;
     const char *kind = v->offers ? "offer" : "answer";
     GstElement *rtc = peer_of(v);
-    if (rtc && !failed(v, promise, kind) && !zt_webrtc_set_local(rtc, promise, kind))
+    if (rtc && !failed(v, promise, kind) && !zt_webrtc_set_local(rtc, promise, kind, v->sources))
         zt_viewer_post(v, ZT_NEWS_REFUSED, NULL);
     g_clear_object(&rtc);
     gst_promise_unref(promise);
@@ -84,7 +87,8 @@ static void on_gathering(GstElement *rtc, GParamSpec *spec, zt_viewer *v)
     (void)spec;
     char *mine = strcmp(zt_webrtc_state(rtc, "ice-gathering-state"), "complete") ? NULL : zt_webrtc_local(rtc);
     if (mine)
-        zt_viewer_post(v, ZT_NEWS_ANSWER, mine);
+        zt_viewer_post(v, ZT_NEWS_ANSWER, zt_webrtc_with_sources(mine, v->sources));
+    g_free(mine);
 }
 
 static void set_remote(zt_viewer *v, const char *kind, const char *text, GstPromise *promise)
@@ -380,8 +384,9 @@ static void listen_to_peer(zt_viewer *v)
 
 int zt_peer_build(zt_viewer *v, int payload, int playout_delay)
 {
-    const uint32_t ssrc = g_random_int() | 1;
+    const uint32_t ssrc = v->server->ssrc;
     v->rtp_offset = g_random_int();
+    g_atomic_int_inc(&v->server->pipelines);
     v->pipe = gst_pipeline_new(NULL);
     v->rtc = gst_element_factory_make("webrtcbin", NULL);
     gst_util_set_object_arg(G_OBJECT(v->rtc), "bundle-policy", "max-bundle");
@@ -414,6 +419,15 @@ struct ending {
     GObject        *channel;
 };
 
+// A pipeline has a dozen threads and 30 000 blocks, so what ends leaves free pages all over glibc's arenas: after 1 500
+// joins 97 MB free beside 36 MB in use. Takes 2-8 ms in which others wait for an arena: once nobody watches.
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 static gpointer end(gpointer cookie)
 {
     struct ending *e = cookie;
@@ -423,6 +437,8 @@ static gpointer end(gpointer cookie)
     g_clear_object(&e->channel);
     gst_object_unref(e->pipe);
     g_free(e);
+    if (g_atomic_int_dec_and_test(&s->pipelines))
+        give_memory_back();
     g_atomic_int_add(&s->reaping, -1);
     return NULL;
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# WHEP viewers in C against zoetrope-serve with its test pattern: each gets every picture, all from one encode; or many
-# joins, of which nothing stays. Usage: serve_viewers.sh SERVE MODEL WHEP_VIEW VIEWERS SECONDS [JOINS]
+# WHEP viewers in C against zoetrope-serve: each gets every picture, all from one encode; or many joins, of which nothing
+# stays. Usage: serve_viewers.sh SERVE MODEL WHEP_VIEW pattern|model VIEWERS SECONDS [JOINS]
 set -u
 serve=$(realpath "$1") model=$(realpath "$2") view=$(realpath "$3")
-shift 3
+[ "$4" = pattern ] && pictures=--test-pattern || pictures=
+shift 4
 command -v curl > /dev/null || { echo "needs curl"; exit 77; }
 log=$(mktemp) || exit 2
-ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 "$serve" -m "$model" --rtsp 127.0.0.1:0 --listen 127.0.0.1:0 --test-pattern 2> "$log" &
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 "$serve" -m "$model" --rtsp 127.0.0.1:0 --listen 127.0.0.1:0 $pictures 2> "$log" &
 server=$!
 trap 'kill -9 $server 2> /dev/null; rm -f "$log"' EXIT
 for _ in $(seq 1200); do grep -q serving "$log" && break; kill -0 $server 2> /dev/null || break; sleep 0.05; done

@@ -32,7 +32,9 @@
 #define CHANNEL "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n" ICE "a=mid:1\r\na=sctp-port:5000\r\n"
 #define CANDIDATE "a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host generation 0\r\n"
 
-static const char good[] = HEAD VIDEO CANDIDATE CHANNEL;
+#define STRANGE "a=ssrc:77 cname:x\r\na=msid:- y\r\na=mid-1:0\r\na=mine\r\n"
+
+static const char good[] = HEAD VIDEO STRANGE CANDIDATE CHANNEL;
 
 static int read_text(zt_offer *o, const char *sdp, const char *codec, enum zt_candidates keep)
 {
@@ -49,6 +51,12 @@ static void what_an_offer_has_is_found(void **state)
     assert_true(o.channel);
     assert_string_equal(o.ufrag, "abcd");
     assert_null(strstr(o.sdp, "candidate"));
+    assert_null(strstr(o.sdp, "ssrc"));             // a WebRTC stack may keep such names for good
+    assert_null(strstr(o.sdp, "msid"));
+    assert_null(strstr(o.sdp, "mid-1"));
+    assert_null(strstr(o.sdp, "mine"));
+    assert_non_null(strstr(o.sdp, "\r\na=recvonly\r\n"));
+    assert_non_null(strstr(o.sdp, "\r\na=fmtp:97 apt=96\r\n"));
     zt_offer_finish(&o);
     assert_int_equal(read_text(&o, good, "vp8", ZT_CANDIDATES_PUBLIC), 0);
     assert_int_equal(o.payload, 96);

@@ -198,6 +198,22 @@ static void offer_text(pair *p, const char *offer)
     on_control(create, p);
 }
 
+// The peer is told the source of what is sent again; here GStreamer makes no name of it, which it would never forget.
+static void check_source(const char *answer)
+{
+    unsigned source, again;
+    char line[48];
+    const char *group = strstr(answer, "a=ssrc-group:FID ");
+    assert_non_null(group);
+    assert_int_equal(sscanf(group, "a=ssrc-group:FID %u %u", &source, &again), 2);
+    snprintf(line, sizeof(line), "a=ssrc:%u cname:", again);
+    assert_non_null(strstr(answer, line));
+    snprintf(line, sizeof(line), "a=ssrc:%u cname:", source);
+    assert_non_null(strstr(answer, line));
+    snprintf(line, sizeof(line), "ssrc-%u-cname", again);
+    assert_int_equal(g_quark_try_string(line), 0);
+}
+
 static void join_late(pair *p, const char *codec, int latency)
 {
     *p = (pair){ 0 };
@@ -210,6 +226,7 @@ static void join_late(pair *p, const char *codec, int latency)
     assert_int_equal(p->error, 0);
     assert_true(wait_until(&p->done, 1, 5000));
     assert_int_equal(p->status, 201);
+    check_source(p->answer);
     whep_client_answer(p->client, p->answer);
 }
 

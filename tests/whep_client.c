@@ -99,7 +99,7 @@ static void on_offer(GstPromise *promise, gpointer cookie)
 {
     whep_client *c = cookie;
     if (gst_promise_wait(promise) == GST_PROMISE_RESULT_REPLIED)
-        zt_webrtc_set_local(c->rtc, promise, "offer");
+        zt_webrtc_set_local(c->rtc, promise, "offer", NULL);
     gst_promise_unref(promise);
 }
 

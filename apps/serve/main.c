@@ -194,6 +194,7 @@ int main(int argc, char **argv)
     zt_http *http = NULL;
     zt_address listen, rtsp;
     sigset_t signals;
+    zt_whep_prepare(argv);
     int code = zt_settings_read(&s, argc, argv, &listen, &rtsp);
     if (code >= 0)
         return code;
