@@ -4,7 +4,7 @@
 # this machine where rtspclientsink is installed; and what the registry says of the element. GST_PLUGIN_PATH is set.
 set -eu
 export ZOETROPE_MODEL=$1
-frames=$2 record=${3:-}
+frames=$2 record=${3:+$(realpath "$3")}
 work=$(mktemp -d)
 server= client=
 trap 'kill $server $client 2> /dev/null || true; rm -rf "$work"' EXIT

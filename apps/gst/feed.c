@@ -264,7 +264,7 @@ int zt_feed_qos(zt_feed *f, bool late, int64_t now)
 
 int zt_feed_open(zt_feed **out, const char *model)
 {
-    struct machine *machine;
+    struct machine *machine = NULL;
     const int err = get_machine(&machine, model);
     if (err < 0)
         return err;
