@@ -16,9 +16,9 @@ typedef void zt_log_fn(void *cookie, enum zt_level level, const char *line);
 // Before other threads start. NULL restores the default: "zoetrope: LINE" on stderr.
 void zt_log_set(zt_log_fn *fn, void *cookie);
 // The last that is said: WARN unless ZOETROPE_LOG says error|warn|info|debug or this is called. Before other threads start.
+void zt_log_level(enum zt_level level);
 // What becomes of a line without a callback: for one that only listens. From any thread.
 void zt_log_write(enum zt_level level, const char *line);
-void zt_log_level(enum zt_level level);
 
 // Machine-readable lines: {"level": …, "message": …, "time": …} on stderr, one JSON object each.
 void zt_log_json(int on);

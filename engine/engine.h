@@ -81,9 +81,9 @@ typedef struct zt_session_params {
     // session may be made again from one, in another process too, with the same parameters: its pictures are those from
     // `next` on, the same bits. Prompts and controls of its mailbox are not known then, only events.
     uint64_t     save_every;
-    zt_saved_fn *on_saved;
+    zt_saved_fn *on_saved;      // with save_every; on the engine's thread (none)
     const void  *saved;         // borrowed until zt_session_create() returns (none)
-    size_t       saved_bytes;
+    size_t       saved_bytes;   // of `saved`
     int          pool;          // frames that consumers may hold at once (8; at least those of one chunk and one more)
     zt_frame_fn *on_frame;      // required
     zt_stage_fn *on_stage;      // (none)
