@@ -9,7 +9,7 @@
 #include "stream/whep_internal.h"
 
 #define WAITING  8              // access units before a viewer's blocked pipeline is fed no more
-#define ADAPT    (2 * ZT_S)     // between looks at the viewers' losses
+#define ADAPT    (2 * ZT_S)     // between looks at the ways to the viewers
 
 typedef struct whep {
     zt_transport base;
@@ -168,41 +168,41 @@ static int by_value(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-// The loss that three viewers of four do not exceed, of 256: one bad line does not spoil the picture of all.
+// The room (zt_path_room) that three viewers of four have at least: one bad line does not spoil the picture of all.
 // Under the mount's lock.
-static int usual_loss(const zt_mount *m)
+static int usual_room(const zt_mount *m)
 {
-    int loss[256], n = 0;
-    for (guint i = 0; i < m->viewer->len && n < (int)ZT_LEN(loss); i++) {
+    int room[256], n = 0;
+    for (guint i = 0; i < m->viewer->len && n < (int)ZT_LEN(room); i++) {
         zt_viewer *v = g_ptr_array_index(m->viewer, i);
         if (v->feeding)
-            loss[n++] = g_atomic_int_get(&v->loss);
+            room[n++] = g_atomic_int_get(&v->room);
     }
     if (!n)
         return 0;
-    qsort(loss, (size_t)n, sizeof(*loss), by_value);
-    return loss[(n - 1) * 3 / 4];
+    qsort(room, (size_t)n, sizeof(*room), by_value);
+    return room[n - 1 - (n - 1) * 3 / 4];
 }
 
-// Less by a third where over a tenth is lost, more by a twelfth where nothing is. Retransmission mends the rest. Who
-// comes when nobody was there begins anew.
+// Less by a third where too much is lost or waits in queues, more by a twelfth where neither is. Who comes when nobody
+// was there begins anew.
 static void adapt(whep *t, int64_t now)
 {
     if (!t->most || now - t->looked < ADAPT)
         return;
     t->looked = now;
-    const int loss = usual_loss(t->m);
+    const int room = usual_room(t->m);
     int64_t bits = t->bits;
     if (!t->m->viewer->len)
         bits = t->most;
-    else if (loss > 256 / 10)
+    else if (room < 0)
         bits = ZT_MAX(bits * 2 / 3, t->most / 8);
-    else if (loss < 256 / 50)
+    else if (room > 0)
         bits = ZT_MIN(bits + t->most / 12, t->most);
     if (bits == t->bits)
         return;
     t->bits = bits;
-    zt_debug("whep:%s: %d %% are lost, %lld bit/s", t->m->name, loss * 100 / 256, (long long)bits);
+    zt_debug("whep:%s: %s room, %lld bit/s", t->m->name, room < 0 ? "no" : "some", (long long)bits);
     zt_stream_bitrate(t->m->stream, bits);
 }
 

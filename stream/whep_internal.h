@@ -6,6 +6,7 @@
 #include <gst/gst.h>
 #include <gst/rtp/rtp.h>
 
+#include "stream/path.h"
 #include "stream/place.h"
 #include "stream/whep.h"
 
@@ -63,6 +64,9 @@ struct zt_viewer {
     // webrtcbin's thread
     GString        *sources;        // lines of the answer that webrtcbin does not need
 
+    // The thread that the peer's reports come on
+    zt_path         path;
+
     // Control thread
     zt_viewer_params p;             // callbacks
     GstElement     *pipe, *rtc;     // NULL once closed
@@ -80,7 +84,7 @@ struct zt_viewer {
     int             messages;
 
     // Any thread
-    gint            connected, loss, round_trip;    // atomic; loss of 256, round trip in us
+    gint            connected, loss, round_trip, room;      // atomic; loss of 256, round trip in us, zt_path_room()
     gint64          heard;          // atomic: monotonic ns of the last report
 };
 

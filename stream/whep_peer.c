@@ -135,10 +135,12 @@ static void read_report(zt_viewer *v, GstRTCPPacket *packet, uint32_t now)
         guint8 loss;
         gint32 lost;
         gst_rtcp_packet_get_rb(packet, i, &ssrc, &loss, &lost, &highest, &jitter, &sent, &held);
-        g_atomic_int_set(&v->loss, (7 * g_atomic_int_get(&v->loss) + loss) / 8);
         const uint32_t trip = now - sent - held;        // 1/65536 s
-        if (sent && trip < 10 * 65536)
-            g_atomic_int_set(&v->round_trip, (int)((int64_t)trip * 1000000 / 65536));
+        const bool told = sent && trip < 10 * 65536;
+        zt_path_report(&v->path, loss, told ? (int)((int64_t)trip * 1000000 / 65536) : 0, zt_now());
+        g_atomic_int_set(&v->loss, v->path.loss);
+        g_atomic_int_set(&v->round_trip, v->path.trip);
+        g_atomic_int_set(&v->room, zt_path_room(&v->path));
     }
 }
 

@@ -137,6 +137,16 @@ static zt_frame_pool  *pool;
 static GThread        *pusher;
 static atomic_int      pushed, stop, unmade;   // unmade: every frame was in use
 
+static bool noisy;      // pictures that take all the bits there are
+
+static void add_noise(zt_frame *f, int k)
+{
+    uint32_t x = (uint32_t)k * 2654435761u + 1;
+    for (int y = SIDE_H / 2; y < SIDE_H; y++)
+        for (int i = 0; i < SIDE_W; i++)
+            f->plane[0][y * f->pitch[0] + i] = (uint8_t)((x = x * 1664525u + 1013904223u) >> 24);
+}
+
 static gpointer push_pictures(gpointer cookie)
 {
     const int64_t start = zt_now();
@@ -148,6 +158,8 @@ static gpointer push_pictures(gpointer cookie)
             continue;
         }
         picture_draw(f, k, FPS);
+        if (noisy)
+            add_noise(f, k);
         zt_stream_push(stream, f, 0);
         zt_frame_unref(&f);
         atomic_store(&pushed, k);
@@ -335,6 +347,28 @@ static void losses_lower_the_bitrate_until_all_have_left(void **state)
     finish();
 }
 
+// Nothing is lost, but the round trip grows with the queue.
+static void queues_lower_the_bitrate(void **state)
+{
+    static pair a;
+    noisy = true;
+    start_with("h264", NULL);
+    join_late(&a, "h264", 250);
+    assert_true(wait_until(&a.pictures, 1, 30000));
+    const int64_t until = zt_now() + 60 * ZT_S;
+    zt_viewer_stats stats = { 0 };
+    while (zt_stream_bitrate_share(stream) > 0.7 && !a.gone && zt_now() < until) {
+        zt_sleep_until(zt_now() + 50 * ZT_MS);
+        zt_viewer_get_stats(a.viewer, &stats);
+    }
+    print_message("bitrate %.2f of the first, round trip %.0f ms, loss %.3f\n", zt_stream_bitrate_share(stream),
+                  stats.round_trip * 1e3, stats.loss);
+    assert_true(zt_stream_bitrate_share(stream) <= 0.7);
+    assert_true(stats.loss < 0.02);
+    leave(&a);
+    finish();
+}
+
 static void dead_peers_are_found(void **state)
 {
     static pair a, b;
@@ -379,8 +413,11 @@ static int setup(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest narrow[] = { cmocka_unit_test(queues_lower_the_bitrate) };   // whep_narrow.sh
+    if (argc > 1 && !strcmp(argv[1], "narrow"))
+        return cmocka_run_group_tests(narrow, setup, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(viewers_share_an_encode_and_late_ones_get_a_key_frame),
         cmocka_unit_test(messages_come_and_go),
