@@ -4,7 +4,7 @@
 
 #define STRAIN_DOWN 4                   // frames that did not fit, less those that did, before a rung is given up
 #define CALM        (2 * ZT_SECOND)     // without one before it is taken back
-#define RISE_LOAD   0.97                // of the engine, by the mean, that more steps may lead to
+#define RISE_LOAD   0.90                // of the engine, by the mean, that more steps may lead to
 #define BACK_LOAD   ZT_ADMIT_LOAD       // and that going back to the full rate may: what admission lets in
 
 // Engine's time that others still need, by 99 of 100 each, for slots due by `until`.

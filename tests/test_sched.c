@@ -148,6 +148,21 @@ static void steps_that_do_not_last_are_not_tried(void **state)
     assert_true(world_lane(w)->changes[ZT_CHANGE_STEPS] <= 3);
 }
 
+// What lasts on paper with a twentieth to spare is late as soon as costs vary.
+static void steps_do_not_rise_into_the_last_tenth(void **state)
+{
+    (void)state;
+    world *w = world_make(10 * MS, 10 * MS, 8 * MS, 2 * MS);      // two steps take 38 of 40 ms
+    world_start(w, (zt_pace){ .steps_max = 2, .first_steps = 1 });
+    world_run(w, 5000 * MS);
+    zt_sched_enough(&w->sched, w->id, 1);
+    world_run(w, 6000 * MS);
+    assert_int_equal(world_lane(w)->steps, 1);
+    zt_sched_enough(&w->sched, w->id, 0);
+    world_run(w, 20000 * MS);
+    assert_int_equal(world_lane(w)->steps, 1);
+}
+
 static void overload_repeats_pictures_and_keeps_the_clock(void **state)
 {
     (void)state;
@@ -484,6 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steady_costs_give_every_frame_its_steps),
         cmocka_unit_test(steps_fall_at_once_and_rise_by_one_a_second),
+        cmocka_unit_test(steps_do_not_rise_into_the_last_tenth),
         cmocka_unit_test(a_frame_leaves_the_next_its_least),
         cmocka_unit_test(fewer_steps_than_asked_is_degraded),
         cmocka_unit_test(no_more_steps_than_are_enough),
