@@ -46,7 +46,7 @@ class Tower(nn.Module):
 
 
 class Critic(nn.Module):
-    def __init__(self, tokens=16, controls=4, width=96):
+    def __init__(self, tokens=24, controls=4, width=96):
         super().__init__()
         self.words, self.controls = nn.Embedding(tokens, width), nn.Linear(controls, width)
         self.picture, self.motion = Tower(16, width), Tower(48, width)

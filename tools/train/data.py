@@ -11,7 +11,8 @@ from ae import to_unit
 
 SMALL, FULL = (144, 80), (256, 144)
 UNSEEN = 10 ** 9                        # seeds from here on are never trained on
-FIRST = {"place": 1, "time": 9, "weather": 13}
+KINDS = {"place": len(world.PLACES), "time": len(world.TIMES), "weather": len(world.WEATHERS)}
+FIRST = {k: 1 + sum(list(KINDS.values())[:i]) for i, k in enumerate(KINDS)}             # the token of a kind's id 0
 
 
 def country(seed, i):
@@ -70,7 +71,7 @@ def steady(seed, frames):
     controls = np.zeros((frames, 4), np.float32)
     if rng.random() < 0.5:
         controls[frames // 2:, rng.integers(4)] = rng.uniform(-1, 1)
-    return controls, np.tile(rng.integers((8, 4, 3)).astype(np.int32), (frames, 1))
+    return controls, np.tile(rng.integers(list(KINDS.values())).astype(np.int32), (frames, 1))
 
 
 class Seen:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 130, "out_dim": 16,
     "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
-    "n_controls": 4, "text_dim": 128, "n_tokens": 16, "rope_grid": [9, 16], "window_frames": 8,
+    "n_controls": 4, "text_dim": 128, "n_tokens": 24, "rope_grid": [9, 16], "window_frames": 8,
     "ground": {"code": 19, "shape": 96, "hidden": 128, "features": 48},
 }
 

@@ -47,7 +47,6 @@ class Engine:
     def __init__(self, folder, steps, build, precision="default", threads=2):
         with open(os.path.join(folder, "config.json")) as f:
             self.config = json.load(f)
-        self.tokens = self.config["text"]["tokens"]
         self.w, self.h = self.config["width"], self.config["height"]
         self.lib, self.steps, self.encoder = library(build), steps, load_encoder(folder)
         self.e = self.lib.zt_eval_open(folder.encode(), precision.encode(), threads)
@@ -61,8 +60,7 @@ class Engine:
     def begin(self, scene, seed=0):
         self.check(self.lib.zt_eval_reset(self.e, seed))
         if scene is not None:
-            first = list(data.FIRST.values())
-            text = " ".join(self.tokens[a + int(b)] for a, b in zip(first, scene))
+            text = " ".join(names[int(i)] for names, i in zip((world.PLACES, world.TIMES, world.WEATHERS), scene))
             self.check(self.lib.zt_eval_prompt(self.e, text.encode()))
 
     def control(self, values):

@@ -9,11 +9,12 @@ import torch
 import tensors
 import world
 from ae import LATENT, Decoder, Encoder
+from data import FIRST, KINDS, tokens
 from dit import REACH, Flyover
 from sampling import Stream
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROMPTS = [[1, 9 + 2, 13], [3, 9 + 1, 13], [4, 9 + 3, 13]]
+PROMPTS = tokens(torch.tensor([[0, 2, 0], [2, 1, 0], [3, 4, 0]]))[:, 1:].tolist()
 FRAMES = 3
 STACKED = {"w1": "w1", "w3": "w3", "w2": "w2"}
 SHARED = {"s1": "w1", "s3": "w3", "s2": "w2"}
@@ -88,7 +89,8 @@ def config_of(config):
         "sampler": "euler", "shift": 3.0, "step_embed": True, "first_frame_steps": 2, "steps": 2,
         "width": 256, "height": 144, "fps": 24, "rope_grid": config["rope_grid"],
         "text": {"encoder": "words", "text_dim": config["text_dim"], "max_tokens": 16, "default_prompt": "mountains at sunset",
-                 "tokens": words["tokens"], "groups": {"place": [1, 8], "time": [9, 12], "weather": [13, 15]}, "usual": [1, 10, 13], "words": words["words"]},
+                 "tokens": words["tokens"], "groups": {k: [FIRST[k], FIRST[k] + n - 1] for k, n in KINDS.items()},
+                 "usual": tokens(torch.tensor([0, 1, 0]))[1:].tolist(), "words": words["words"]},
         "decoder": {"type": "tiny", "channels": [64, 48, 32]}, "weights": "flyover.safetensors"})
     return out
 

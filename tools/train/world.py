@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-PLACES = ['mountains', 'desert', 'islands', 'volcano', 'meadow', 'canyon', 'ice', 'mars']
-TIMES = ['dawn', 'day', 'sunset', 'night']
-WEATHERS = ['clear', 'fog', 'storm']
+PLACES = ['alps', 'desert', 'islands', 'volcano', 'meadow', 'canyon', 'ice', 'mars', 'snow', 'forest', 'city', 'swamp']
+TIMES = ['dawn', 'day', 'sunset', 'dusk', 'night']
+WEATHERS = ['clear', 'cloudy', 'fog', 'rain', 'snowfall', 'storm']
 CONTROLS = 4
 
 
@@ -183,17 +183,19 @@ def write_png(path, picture):
                            chunk(b'IDAT', zlib.compress(rows.tobytes(), 6)) + chunk(b'IEND', b''))
 
 
-def sheet(seed, w, h):
-    """8 places down; 4 times in each of 3 weathers across."""
+def sheet(seed, w, h, places=None):
+    """Places down; all times in clear air, then the other weathers by day, across."""
     still = np.zeros((1, CONTROLS), np.float32)
-    rows = [np.concatenate([replay(seed + p, w, h, still, [[p, i % 4, i // 4]])[0]
-                            for i in range(12)], axis=1) for p in range(len(PLACES))]
+    looks = [(t, 0) for t in range(len(TIMES))] + [(TIMES.index('day'), v) for v in range(1, len(WEATHERS))]
+    rows = [np.concatenate([replay(seed + p, w, h, still, [[p, *look]])[0] for look in looks], axis=1)
+            for p in map(PLACES.index, places or PLACES)]
     return np.concatenate(rows, axis=0)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--sheet', metavar='PNG', help='8 places x (4 times x 3 weathers)')
+    parser.add_argument('--sheet', metavar='PNG', help='places x (times in clear air, other weathers by day)')
+    parser.add_argument('--places', nargs='+', choices=PLACES, metavar='PLACE', help='of the sheet; all unless given')
     parser.add_argument('--strip', metavar='PNG', help='one clip, 4 frames a row')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--size', type=int, nargs=2, default=[256, 144], metavar=('W', 'H'))
@@ -201,7 +203,7 @@ def main():
     args = parser.parse_args()
     w, h = args.size
     if args.sheet:
-        write_png(args.sheet, sheet(args.seed, w, h))
+        write_png(args.sheet, sheet(args.seed, w, h, args.places))
     if args.strip:
         rgb, _, scene = clip(args.seed, w, h, args.frames // 4 * 4)
         print(' '.join(f'{PLACES[p]}/{TIMES[t]}/{WEATHERS[v]}' for p, t, v in

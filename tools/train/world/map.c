@@ -16,6 +16,7 @@ typedef struct builder {
     float shade[HALF * HALF];       // 0 in shadow .. 1
     float blur[HALF * HALF];        // smoothed heights, for the occlusion
     float tmp[HALF * MAP_N];
+    uint8_t water[MAP_CELLS];       // 1 where the height is the sea's
 } builder;
 
 static int at(int x, int z)
@@ -98,6 +99,16 @@ static texel light(const ground *g, const look *l, float lambert, float shade, f
     return (texel){c.r + g->emit.r, c.g + g->emit.g, c.b + g->emit.b, g->gloss};
 }
 
+// Rain darkens dry ground and makes it shine where it is level; fresh snow whitens it.
+static void weather(ground *g, const look *l, const float n[NOISES], float slope, float dry)
+{
+    const rgb snow = {0.80f, 0.85f, 0.92f};
+    const float wet = l->wet * dry, level = smooth(1.2f, 0.2f, slope);
+    const float white = l->white * dry * smooth(1.9f, 0.7f, slope + 0.3f * n[3]);
+    g->albedo = mix3(scale3(g->albedo, 1.0f - 0.30f * wet), snow, white);
+    g->gloss = maxf(g->gloss, wet * (0.12f + 0.45f * level));
+}
+
 static void make_colors(builder *b, map *m, int place, const spot *s, const look *l,
                         float azimuth)
 {
@@ -114,8 +125,11 @@ static void make_colors(builder *b, map *m, int place, const spot *s, const look
             float n[NOISES];
             for (int i = 0; i < NOISES; i++)
                 n[i] = b->noise[i][at(x, z)];
-            const ground g = world_ground(place, n, s, x, z, h, sqrtf(gx * gx + gz * gz));
+            const float slope = sqrtf(gx * gx + gz * gz);
+            ground g = world_ground(place, &(site){n, s, x, z, h, slope, l->lamps});
             const float dry = 1.0f - smooth(0.0f, 0.6f, g.gloss);
+            const int sea = g.gloss > 0.0f && h < 0.0f;
+            weather(&g, l, n, slope, dry);
             gx *= dry;
             gz *= dry;
             const float cosine = (sy - gx * sx - gz * sz) / sqrtf(1.0f + gx * gx + gz * gz);
@@ -124,11 +138,12 @@ static void make_colors(builder *b, map *m, int place, const spot *s, const look
             const float dip = sample_half(b->blur, hx, hz) - maxf(h, 0.0f);
             const float open = clampf(1.0f - 0.07f * dip, 0.45f, 1.25f);
             m->color[at(x, z)] = light(&g, l, lambert, sample_half(b->shade, hx, hz), open);
+            b->water[at(x, z)] = (uint8_t)sea;
         }
     }
     m->peak = 0.0f;
     for (int i = 0; i < MAP_CELLS; i++) {
-        m->height[i] = m->color[i].gloss > 0.0f && m->height[i] < 0.0f ? 0.0f : m->height[i];
+        m->height[i] = b->water[i] ? 0.0f : m->height[i];
         m->peak = m->height[i] > m->peak ? m->height[i] : m->peak;
     }
 }

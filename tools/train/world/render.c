@@ -2,77 +2,18 @@
 //
 // Draws a world: columns of terrain marched front to back into a level picture of twice the
 // resolution, then one pass over the pixels that turns it by pitch and roll and adds the sky.
-#include "internal.h"
+#include "render.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STEPS_MAX 288
-#define STRIP_MAX (2 * STEPS_MAX)
-#define CHUNK 16            // steps whose heights are fetched together
-#define FINE 8              // samples between two steps at a crest
-#define SS 2.0f             // texels of the level picture per pixel
-#define STARS 90
-
-typedef struct texel4 {
-    float r, g, b, a;       // display values times coverage; a is 1 on terrain
-} texel4;
-
-// The level picture: column i is the vertical plane u = u0 + i / scale, row j the slope
-// v = v0 + j / scale (u to the right, v up, at distance 1).
-typedef struct level {
-    texel4 *t;              // [w][h]
-    int w, h;
-    float u0, v0, scale;
-} level;
-
-typedef struct frame {
-    const world *w;
-    float sin_yaw, cos_yaw, sin_pitch, cos_pitch, sin_roll, cos_roll;
-    float sun[3];           // direction to the disc
-    float sun_u, sun_v;     // its azimuth's direction: x, z
-    float disc_cos, disc_edge;
-    int first, steps;
-    float peak;             // no ground in sight is higher
-    // The depths of the march, the same for every column; fade: 1 within the map's view, 0 where
-    // the far plain has taken over.
-    float z[STEPS_MAX + CHUNK], inv[STEPS_MAX + CHUNK], fade[STEPS_MAX + CHUNK];
-} frame;
-
-// Linear light to display values, in place: Reinhard with white at 4, then a square root for the
-// eye and a gentle S for contrast.
-static void display(float *v, int n)
-{
-    for (int i = 0; i < n; i++) {
-        const float c = v[i] * (1.0f + v[i] * (1.0f / 16.0f)) / (0.75f + v[i]);
-        const float s = sqrtf(c < 1.0f ? c : 1.0f);
-        v[i] = s * (0.5f + s * (1.5f - s));
-    }
-}
-
-// Rows of colours, one array a channel, so that the loops over them vectorise.
-typedef struct strip {
-    float r[STRIP_MAX], g[STRIP_MAX], b[STRIP_MAX];
-} strip;
-
 static void display_strip(strip *s, int n)
 {
     display(s->r, n);
     display(s->g, n);
     display(s->b, n);
-}
-
-// Sky without clouds and disc. up: sine of the elevation; face: cosine of the angle to the sun
-// measured along the horizon.
-static rgb sky_gradient(const look *l, float up, float face)
-{
-    const float y = up > 0.0f ? up : 0.0f;
-    const float t = y / (y + 0.22f) * 1.22f;
-    const float side = 0.5f + 0.5f * face;
-    const float low = decay(y * 5.5f);
-    return add3(mix3(l->horizon, l->zenith, t), l->glow, low * (0.10f + 0.90f * side * side * side));
 }
 
 static void set_step(frame *f, int k, float z)
@@ -106,6 +47,7 @@ static void setup(frame *f, const world *w)
     }
     for (int k = 0; k < CHUNK; k++)
         set_step(f, f->steps + k, z);
+    world_things_place(f);
     f->peak = w->now->peak > w->look.far_level ? w->now->peak : w->look.far_level;
 }
 
@@ -139,6 +81,9 @@ static column make_column(const frame *f, float u)
     c.stretch = sqrtf(1.0f + u * u);
     c.face = (c.dx * f->sun_u + c.dz * f->sun_v) / c.stretch;
     c.air = sky_gradient(&f->w->look, 0.0f, c.face);
+    if (f->w->look.veil > 0.0f)
+        c.air = mix3(c.air, f->w->look.veil_color,
+                     veil_at(&f->w->look, c.face, (c.dx * f->sun_v - c.dz * f->sun_u) / c.stretch, 0.0f));
     return c;
 }
 
@@ -171,20 +116,6 @@ static inline texel cell_color(const texel *t, cell c)
                    p.g * w00 + q.g * w10 + r.g * w01 + s.g * w11,
                    p.b * w00 + q.b * w10 + r.b * w01 + s.b * w11,
                    p.gloss * w00 + q.gloss * w10 + r.gloss * w01 + s.gloss * w11};
-}
-
-// The mirrored sky and the sun's path.
-static rgb reflect(const frame *f, const column *c, rgb base, float gloss, float slope)
-{
-    const look *l = &f->w->look;
-    const float up = -slope / sqrtf(1.0f + slope * slope);
-    const float ripple = (gloss - 0.72f) * 1.2f;
-    const rgb sky = sky_gradient(l, up * 0.9f + 0.10f + 0.25f * ripple, c->face);
-    const float g = 1.0f - up, fresnel = 0.06f + 0.80f * g * g * g * g;
-    const float across = 1.0f - c->face, along = up - 0.6f * f->sun[1];
-    const float path = l->glitter / (1.0f + 90.0f * across) / (1.0f + 7.0f * along * along);
-    const rgb out = mix3(base, sky, clampf(fresnel * gloss * 1.2f, 0.0f, 1.0f));
-    return add3(out, l->sun, path * gloss * clampf(0.35f + 1.6f * ripple, 0.05f, 1.0f));
 }
 
 // The points of a column that bound what is seen, front to back.
@@ -279,24 +210,58 @@ static void find_marks(const frame *f, const level *lv, const column *c, marks *
     }
 }
 
+// The mirrored sky and the sun's path, over the colours of all marks: no branches, it vectorises.
+static void reflect(const frame *f, const column *c, const marks *m, const float *gloss, strip *out)
+{
+    const look l = f->w->look;
+    const float y0 = f->w->cam.y, across = 1.0f + 90.0f * (1.0f - c->face), low = 0.6f * f->sun[1], face = c->face;
+    for (int i = 0; i < m->n; i++) {
+        const float slope = (m->height[i] - y0) / m->z[i];
+        const float up = -slope / sqrtf(1.0f + slope * slope), ripple = (gloss[i] - 0.72f) * 1.2f;
+        const rgb sky = sky_gradient(&l, up * 0.9f + 0.10f + 0.25f * ripple, face);
+        const float g = 1.0f - up, fresnel = 0.06f + 0.80f * g * g * g * g;
+        const float along = up - low, path = l.glitter / (across * (1.0f + 7.0f * along * along));
+        const float share = clampf(fresnel * gloss[i] * 1.2f, 0.0f, 1.0f);
+        const float sun = path * gloss[i] * clampf(0.35f + 1.6f * ripple, 0.05f, 1.0f);
+        out->r[i] += (sky.r - out->r[i]) * share + l.sun.r * sun;
+        out->g[i] += (sky.g - out->g[i]) * share + l.sun.g * sun;
+        out->b[i] += (sky.b - out->b[i]) * share + l.sun.b * sun;
+    }
+}
+
+static void add_wake(const world *w, const column *c, const marks *m, const float *gloss, strip *out)
+{
+    const rgb white = add3(scale3(w->look.ambient, 0.9f), w->look.sun, 0.3f);
+    for (int i = 0; i < m->n; i++) {
+        if (gloss[i] < 0.3f)
+            continue;
+        const float foam = 0.6f * world_wake(w, w->cam.x + c->dx * m->z[i], w->cam.z + c->dz * m->z[i]);
+        out->r[i] = lerpf(out->r[i], white.r, foam);
+        out->g[i] = lerpf(out->g[i], white.g, foam);
+        out->b[i] = lerpf(out->b[i], white.b, foam);
+    }
+}
+
 static void shade(const frame *f, const column *c, marks *m)
 {
     const world *w = f->w;
     const look *l = &w->look;
     const float haze = l->haze, mist = l->mist, stretch = c->stretch;
+    float gloss[STRIP_MAX], most = 0.0f;
     strip *s = &m->color;
 
     for (int i = 0; i < m->n; i++) {
-        const float z = m->z[i];
-        const cell at = find_cell(w->cam.x + c->dx * z, w->cam.z + c->dz * z);
-        const texel t = cell_color(w->now->color, at);
-        rgb out = {t.r, t.g, t.b};
-        if (t.gloss > 0.02f)
-            out = reflect(f, c, out, t.gloss, (m->height[i] - w->cam.y) / z);
-        s->r[i] = out.r;
-        s->g[i] = out.g;
-        s->b[i] = out.b;
+        const texel t = cell_color(w->now->color, find_cell(w->cam.x + c->dx * m->z[i], w->cam.z + c->dz * m->z[i]));
+        s->r[i] = t.r;
+        s->g[i] = t.g;
+        s->b[i] = t.b;
+        gloss[i] = t.gloss;
+        most = maxf(most, t.gloss);
     }
+    if (most > 0.02f)
+        reflect(f, c, m, gloss, s);
+    if (w->boat.there && most > 0.3f)
+        add_wake(w, c, m, gloss, s);
     for (int i = 0; i < m->n; i++) {
         const float h = m->height[i] > 0.0f ? m->height[i] : 0.0f, d = m->z[i] * stretch;
         const float close = d < 50.0f ? d * 0.02f : 1.0f;
@@ -336,80 +301,8 @@ static void draw_column(const frame *f, const level *lv, int i, marks *m)
         top = m->end[k];
     }
     memset(t + top, 0, sizeof(texel4) * (size_t)(lv->h - top));
-}
-
-// --- sky ---
-
-static float cloud_at(const float *cloud, float x, float z)
-{
-    const float fx = x + 65536.0f, fz = z + 65536.0f;
-    const int xi = (int)fx, zi = (int)fz, m = CLOUD_N - 1;
-    const float a = fx - (float)xi, b = fz - (float)zi;
-    const float *p = cloud + (zi & m) * CLOUD_N, *q = cloud + ((zi + 1) & m) * CLOUD_N;
-    return lerpf(lerpf(p[xi & m], p[(xi + 1) & m], a), lerpf(q[xi & m], q[(xi + 1) & m], a), b);
-}
-
-// d: unit direction. star: light of the stars here.
-static rgb sky(const frame *f, const float d[3], float star)
-{
-    const look *l = &f->w->look;
-    const float flat = sqrtf(d[0] * d[0] + d[2] * d[2]) + 1e-6f;
-    const float face = (d[0] * f->sun_u + d[2] * f->sun_v) / flat;
-    const float off = 1.0f - (d[0] * f->sun[0] + d[1] * f->sun[1] + d[2] * f->sun[2]);
-    rgb c = sky_gradient(l, d[1], face);
-
-    c = add3(c, (rgb){0.9f, 0.95f, 1.0f}, star * l->stars * smooth(0.02f, 0.2f, d[1]));
-    c = add3(c, l->disc, l->halo * (0.10f / (1.0f + 40.0f * off) + 0.22f / (1.0f + 500.0f * off)));
-    c = mix3(c, l->disc, l->disc_show * smooth(f->disc_cos * 1.35f, f->disc_cos * 0.8f, off));
-    if (l->cover > 0.0f && d[1] > 0.03f) {
-        const float k = 10.0f / (d[1] + 0.06f);
-        const float v = cloud_at(f->w->cloud, f->w->cam.x * 0.06f + d[0] * k,
-                                 f->w->cam.z * 0.06f + d[2] * k);
-        const float edge = 1.10f - 1.05f * l->cover;
-        const float body = smooth(edge, edge + 0.45f, v);
-        const float amount = body * smooth(0.03f, 0.20f, d[1]) * clampf(l->cover * 2.2f, 0.0f, 0.92f);
-        const float lit = clampf(0.5f / (1.0f + 3.0f * off) + 0.75f - 0.75f * body, 0.0f, 1.0f);
-        c = mix3(c, mix3(l->cloud_dark, l->cloud_lit, lit), amount);
-    }
-    return c;
-}
-
-// Direction in level axes (right, up, forward) -> picture coordinates; 0 when behind.
-static int project(const frame *f, const float q[3], float *sx, float *sy)
-{
-    const float y = q[1] * f->cos_pitch - q[2] * f->sin_pitch;
-    const float z = q[2] * f->cos_pitch + q[1] * f->sin_pitch;
-    if (z < 0.05f)
-        return 0;
-    *sx = (q[0] * f->cos_roll - y * f->sin_roll) / z;
-    *sy = (q[0] * f->sin_roll + y * f->cos_roll) / z;
-    return 1;
-}
-
-// Large soft dots, one splat each.
-static void draw_stars(const frame *f, int w, int h, float *out)
-{
-    const float half = 0.5f * (float)w / WORLD_TAN_HALF_FOV;
-    const float sigma = 0.5f + 0.0016f * (float)w, k = 0.5f / (sigma * sigma);
-    for (uint32_t i = 0; i < STARS; i++) {
-        const float y = 0.04f + 0.80f * world_unit(f->w->seed, 7000 + 3 * i);
-        const float a = 6.2831853f * world_unit(f->w->seed, 7001 + 3 * i);
-        const float m = world_unit(f->w->seed, 7002 + 3 * i), r = sqrtf(1.0f - y * y);
-        const float x = r * sinf(a), z = r * cosf(a);
-        const float q[3] = {x * f->cos_yaw - z * f->sin_yaw, y, x * f->sin_yaw + z * f->cos_yaw};
-        float sx, sy;
-        if (!project(f, q, &sx, &sy))
-            continue;
-        const float px = sx * half + 0.5f * (float)w - 0.5f, py = 0.5f * (float)h - 0.5f - sy * half;
-        if (px < -4.0f || py < -4.0f || px > (float)w + 4.0f || py > (float)h + 4.0f)
-            continue;
-        const int x0 = (int)floorf(px) - 2, y0 = (int)floorf(py) - 2;
-        for (int v = y0 < 0 ? 0 : y0; v < y0 + 6 && v < h; v++)
-            for (int u = x0 < 0 ? 0 : x0; u < x0 + 6 && u < w; u++) {
-                const float dx = (float)u - px, dy = (float)v - py;
-                out[v * w + u] += (0.15f + 0.75f * m * m) * decay((dx * dx + dy * dy) * k);
-            }
-    }
+    if (f->n_things)
+        world_things_draw(f, lv, i, m->z, m->end, m->n, t);
 }
 
 // --- picture ---
@@ -487,7 +380,7 @@ static void draw_pixels(const frame *f, const level *lv, float sx, float sy, flo
             const float k = 1.0f / sqrtf(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]);
             const float d[3] = {(q[0] * f->cos_yaw + q[2] * f->sin_yaw) * k, q[1] * k,
                                 (q[2] * f->cos_yaw - q[0] * f->sin_yaw) * k};
-            c = sky(f, d, star[i]);
+            c = world_sky(f, d, star[i]);
         }
         s.r[i] = c.r;
         s.g[i] = c.g;
@@ -513,7 +406,7 @@ int world_render(const world *w, int width, int height, uint8_t *rgb)
         return -ENOMEM;
     }
     if (w->look.stars > 0.005f)
-        draw_stars(&f, width, height, star);
+        world_stars(&f, width, height, star);
     skip_near(&f, lv.v0);
     marks m;
     for (int i = 0; i < lv.w; i++)

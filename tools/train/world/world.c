@@ -52,6 +52,7 @@ world *world_create(uint64_t seed, world_scene scene)
     free(tmp);
     w->now = w->to;
     world_camera_start(&w->cam, w);
+    world_things_start(w);
     return w;
 fail:
     free(tmp);
@@ -113,6 +114,7 @@ void world_step(world *w, const float control[WORLD_CONTROLS])
         w->now = w->morph < WORLD_MORPH_FRAMES ? w->mix : w->to;
     }
     world_camera_step(&w->cam, w->now, control);
+    w->age++;
 }
 
 // One control over a clip: holds a value for a while, then moves to the next, at times at once
@@ -137,10 +139,13 @@ static void wander(uint64_t seed, int frames, float *control)
 
 static world_scene random_scene(uint64_t seed)
 {
+    static const float until[WORLD_WEATHERS] = {0.34f, 0.48f, 0.61f, 0.74f, 0.87f, 1.0f};
     const float u = world_unit(seed, 2);
+    int weather = WORLD_CLEAR;
+    while (u >= until[weather])
+        weather++;
     return (world_scene){(int)(world_unit(seed, 0) * WORLD_PLACES),
-                         (int)(world_unit(seed, 1) * WORLD_TIMES),
-                         u < 0.60f ? WORLD_CLEAR : u < 0.80f ? WORLD_FOG : WORLD_STORM};
+                         (int)(world_unit(seed, 1) * WORLD_TIMES), weather};
 }
 
 // A new scene: all three parts, or one or two of them, as a person changes a prompt.

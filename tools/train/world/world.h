@@ -13,17 +13,20 @@
 #include <stdint.h>
 
 #define WORLD_CONTROLS 4
-#define WORLD_PLACES 8
-#define WORLD_TIMES 4
-#define WORLD_WEATHERS 3
+#define WORLD_PLACES 12
+#define WORLD_TIMES 5
+#define WORLD_WEATHERS 6
 #define WORLD_MORPH_FRAMES 24
 
 enum world_place {
-    WORLD_MOUNTAINS, WORLD_DESERT, WORLD_ISLANDS, WORLD_VOLCANO,
+    WORLD_ALPS, WORLD_DESERT, WORLD_ISLANDS, WORLD_VOLCANO,
     WORLD_MEADOW, WORLD_CANYON, WORLD_ICE, WORLD_MARS,
+    WORLD_SNOW, WORLD_FOREST, WORLD_CITY, WORLD_SWAMP,
 };
-enum world_time { WORLD_DAWN, WORLD_DAY, WORLD_SUNSET, WORLD_NIGHT };
-enum world_weather { WORLD_CLEAR, WORLD_FOG, WORLD_STORM };
+enum world_time { WORLD_DAWN, WORLD_DAY, WORLD_SUNSET, WORLD_DUSK, WORLD_NIGHT };
+enum world_weather {
+    WORLD_CLEAR, WORLD_CLOUDY, WORLD_FOG, WORLD_RAIN, WORLD_SNOWFALL, WORLD_STORM,
+};
 
 // Ids of the enums above; out of range is a programmer error.
 typedef struct world_scene {

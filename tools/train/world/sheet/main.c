@@ -13,7 +13,7 @@
 
 static int usage(void)
 {
-    fputs("usage: world-sheet places SEED W H > sheet.ppm   (8 places x 12 times and weathers)\n"
+    fputs("usage: world-sheet places SEED W H > sheet.ppm   (places x times in clear air and weathers by day)\n"
           "       world-sheet clip SEED W H FRAMES > strip.ppm  (columns of 4 frames)\n"
           "       world-sheet turn SEED PLACE TIME W H > strip.ppm (8 frames, turning right)\n"
           "       world-sheet bench W H\n"
@@ -32,18 +32,21 @@ static void write_sheet(const uint8_t *frames, int columns, int rows, int w, int
 
 static int places(uint64_t seed, int w, int h)
 {
-    uint8_t *rgb = malloc((size_t)96 * (size_t)(w * h * 3));
+    enum { looks = WORLD_TIMES + WORLD_WEATHERS - 1, all = WORLD_PLACES * looks };
+    uint8_t *rgb = malloc((size_t)all * (size_t)(w * h * 3));
     if (!rgb)
         return 1;
-    for (int i = 0; i < 96; i++) {
-        world *wd = world_create(seed + (uint64_t)(i / 12), (world_scene){i / 12, i % 4, i / 4 % 3});
+    for (int i = 0; i < all; i++) {
+        const int k = i % looks;
+        const world_scene s = {i / looks, k < WORLD_TIMES ? k : WORLD_DAY, k < WORLD_TIMES ? WORLD_CLEAR : k - WORLD_TIMES + 1};
+        world *wd = world_create(seed + (uint64_t)(i / looks), s);
         const float still[WORLD_CONTROLS] = {0};
         for (int k = 0; k < 6; k++)
             world_step(wd, still);
         world_render(wd, w, h, rgb + (int64_t)i * w * h * 3);
         world_destroy(&wd);
     }
-    write_sheet(rgb, 12, 8, w, h);
+    write_sheet(rgb, looks, WORLD_PLACES, w, h);
     free(rgb);
     return 0;
 }
@@ -98,7 +101,7 @@ static int bench(int w, int h)
     for (int i = 0; i < 24; i++) {
         const float control[WORLD_CONTROLS] = {i % 3 - 1.0f, 0, 0, 0};
         const double t0 = seconds();
-        world *wd = world_create((uint64_t)i, (world_scene){i % 8, i % 4, i % 3});
+        world *wd = world_create((uint64_t)i, (world_scene){i % WORLD_PLACES, i % WORLD_TIMES, i % WORLD_WEATHERS});
         const double t1 = seconds();
         for (int k = 0; k < 16; k++, frames++) {
             world_step(wd, control);
@@ -189,8 +192,8 @@ static int selftest(void)
     const int64_t bytes = (int64_t)w * h * 3;
     int bad = 0, left = 0, right = 0, turns = 0;
 
-    for (int i = 0; i < 8; i++) {
-        const world_scene s = {i, i % 4, WORLD_CLEAR};
+    for (int i = 0; i < WORLD_PLACES; i++) {
+        const world_scene s = {i, i % WORLD_TIMES, WORLD_CLEAR};
         uint8_t *r = fly((uint64_t)i, s, 0, 1.0f, w, h, frames);
         uint8_t *again = fly((uint64_t)i, s, 0, 1.0f, w, h, frames);
         uint8_t *l = fly((uint64_t)i, s, 0, -1.0f, w, h, frames);
@@ -208,8 +211,9 @@ static int selftest(void)
     // A wide sea or a far plain may match anywhere: nine of ten must be seen to turn.
     bad += check(right * 10 >= turns * 9, "turning right moves the picture left", right);
     bad += check(left * 10 >= turns * 9, "turning left moves the picture right", left);
-    for (int i = 0; i < 96; i++) {
-        uint8_t *p = fly((uint64_t)(100 + i), (world_scene){i / 12, i % 4, i / 4 % 3}, 1, 0.5f,
+    for (int i = 0; i < WORLD_PLACES * WORLD_WEATHERS; i++) {
+        const int place = i / WORLD_WEATHERS, weather = i % WORLD_WEATHERS;
+        uint8_t *p = fly((uint64_t)(100 + i), (world_scene){place, (place + weather) % WORLD_TIMES, weather}, 1, 0.5f,
                          144, 80, 2);
         bad += check(!constant(p, 144, 80) && !constant(p + 144 * 80 * 3, 144, 80),
                      "no frame is constant", i);
