@@ -14,7 +14,7 @@ build='gcc libc6-dev meson ninja-build pkg-config libcjson-dev libavcodec-dev li
        libsoup-3.0-dev libssl-dev libseccomp-dev libcurl4-openssl-dev scdoc
        libgtk-4-dev libadwaita-1-dev libmanette-0.2-dev libqrencode-dev'
 tests='libsentencepiece-dev prometheus systemtap-sdt-dev g++ clang libclang-rt-14-dev libcmocka-dev ffmpeg mpv gstreamer1.0-tools gstreamer1.0-plugins-ugly gstreamer1.0-rtsp gstreamer1.0-libav chromium chromium-driver doxygen
-       curl git openssl python3-minimal libdnnl-dev libopenblas-dev munge slurmctld slurmd slurm-client parallel python3-yaml mandoc man-db bash-completion fish zsh systemd iproute2
+       curl git openssl python3-minimal libdnnl-dev libopenblas-dev munge slurmctld slurmd slurm-client parallel python3-yaml python3-numpy mandoc man-db bash-completion fish zsh systemd iproute2
        debhelper lintian debootstrap systemd-container
        xvfb xdotool imagemagick fonts-cantarell desktop-file-utils appstream'
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's model as a few flat calls, so that eval.py can drive the shipped files through C (ctypes).
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,25 +16,29 @@ typedef struct zt_eval {
     zt_state  *s;
     int        w, h;
     float     *rgb;         // [3][h][w], the decoder's output
+    void      *saved;       // for zt_eval_try()
+    size_t     room;        // bytes of it
 } zt_eval;
 
 EXPORT zt_eval *zt_eval_open(const char *path, const char *precision, int threads);
 EXPORT void     zt_eval_close(zt_eval *e);
-EXPORT void     zt_eval_size(const zt_eval *e, int *w, int *h);
 EXPORT int      zt_eval_reset(zt_eval *e, uint64_t seed);
 EXPORT int      zt_eval_prompt(zt_eval *e, const char *text);
 EXPORT void     zt_eval_controls(zt_eval *e, const float *value);
 EXPORT void     zt_eval_place(zt_eval *e, uint64_t seed, const float camera[12]);
-EXPORT int      zt_eval_next(zt_eval *e, int steps, float *x0, float *rgb);
-EXPORT int      zt_eval_force(zt_eval *e, const float *x0, float *rgb);
+EXPORT int      zt_eval_next(zt_eval *e, int steps, uint8_t *rgb);
+EXPORT int      zt_eval_try(zt_eval *e, int steps, uint64_t seed, const float camera[12], uint8_t *rgb);
+EXPORT int      zt_eval_force(zt_eval *e, const float *x0, uint8_t *rgb);
 
 static enum zt_precision precision_of(const char *name)
 {
-    if (!strcmp(name, "f32"))
-        return ZT_PRECISION_F32;
-    if (!strcmp(name, "bf16"))
-        return ZT_PRECISION_BF16;
-    return !strcmp(name, "int8") ? ZT_PRECISION_INT8 : ZT_PRECISION_DEFAULT;
+    static const char *const names[] = { "default", "f32", "bf16", "int8", "int4" };
+    static const enum zt_precision values[] = { ZT_PRECISION_DEFAULT, ZT_PRECISION_F32, ZT_PRECISION_BF16,
+                                                ZT_PRECISION_INT8, ZT_PRECISION_INT4 };
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (!strcmp(name, names[i]))
+            return values[i];
+    return ZT_PRECISION_DEFAULT;
 }
 
 // NULL when the model cannot be opened (the log says why).
@@ -64,13 +70,8 @@ void zt_eval_close(zt_eval *e)
     zt_model_close(&e->m);
     zt_device_close(&e->d);
     zt_free(e->rgb);
+    free(e->saved);
     free(e);
-}
-
-void zt_eval_size(const zt_eval *e, int *w, int *h)
-{
-    *w = e->w;
-    *h = e->h;
 }
 
 // A new stream from that seed.
@@ -102,25 +103,24 @@ void zt_eval_controls(zt_eval *e, const float *value)
         zt_state_control(e->s, i, value[i]);
 }
 
-static void decode(zt_eval *e, float *rgb)
+// The latest x0 as [h][w][3] bytes.
+static void decode(zt_eval *e, uint8_t *rgb)
 {
+    const size_t plane = (size_t)e->w * (size_t)e->h;
     zt_state_decode(e->s, zt_tensor_4d(e->rgb, ZT_F32, 1, 3, e->h, e->w));
-    if (rgb)
-        memcpy(rgb, e->rgb, sizeof(float) * 3 * (size_t)e->w * (size_t)e->h);
+    for (size_t i = 0; i < plane; i++)
+        for (size_t c = 0; c < 3; c++)
+            rgb[3 * i + c] = (uint8_t)lrintf((fminf(fmaxf(e->rgb[c * plane + i], -1), 1) + 1) * 127.5f);
 }
 
-static int finish_frame(zt_eval *e, float *x0, float *rgb)
+static int commit(zt_eval *e)
 {
-    const zt_tensor z = zt_state_x0(e->s);
-    if (x0)
-        memcpy(x0, z.data, sizeof(float) * (size_t)z.n[1] * (size_t)z.n[2] * (size_t)z.n[3]);
-    decode(e, rgb);
-    const zt_job commit = { .s = e->s, .pass = ZT_COMMIT };
-    return zt_model_pass(e->m, &commit, 1, 0, zt_model_get_info(e->m)->layers);
+    const zt_job job = { .s = e->s, .pass = ZT_COMMIT };
+    return zt_model_pass(e->m, &job, 1, 0, zt_model_get_info(e->m)->layers);
 }
 
-// Makes the next frame in `steps` steps and commits it. x0 [C][h][w] and rgb [3][H][W] may be NULL.
-int zt_eval_next(zt_eval *e, int steps, float *x0, float *rgb)
+// The next frame in `steps` steps, decoded, but not committed.
+static int make(zt_eval *e, int steps, uint8_t *rgb)
 {
     float t[ZT_MAX_STEPS];
     zt_model_steps(e->m, steps, t);
@@ -131,13 +131,46 @@ int zt_eval_next(zt_eval *e, int steps, float *x0, float *rgb)
         if (err < 0)
             return err;
     }
-    return finish_frame(e, x0, rgb);
+    decode(e, rgb);
+    return 0;
+}
+
+// Makes the next frame in `steps` steps and commits it. rgb: [H][W][3].
+int zt_eval_next(zt_eval *e, int steps, uint8_t *rgb)
+{
+    const int err = make(e, steps, rgb);
+    return err < 0 ? err : commit(e);
+}
+
+static int reserve(zt_eval *e, size_t bytes)
+{
+    if (bytes <= e->room)
+        return 0;
+    free(e->saved);
+    e->saved = malloc(bytes);
+    e->room = e->saved ? bytes : 0;
+    return e->saved ? 0 : -ENOMEM;
+}
+
+// Makes the next frame as zt_eval_place() and zt_eval_next() do, and leaves the stream as it was before; it must have begun.
+int zt_eval_try(zt_eval *e, int steps, uint64_t seed, const float camera[12], uint8_t *rgb)
+{
+    const size_t bytes = zt_state_save(e->s, NULL);
+    if (!bytes)
+        return -EINVAL;
+    if (reserve(e, bytes) < 0)
+        return -ENOMEM;
+    zt_state_save(e->s, e->saved);
+    zt_eval_place(e, seed, camera);
+    const int err = make(e, steps, rgb), back = zt_state_restore(e->s, e->saved, bytes);
+    return err < 0 ? err : back;
 }
 
 // Takes x0 as the next frame instead of making it: decoded and committed as if it had been made.
-int zt_eval_force(zt_eval *e, const float *x0, float *rgb)
+int zt_eval_force(zt_eval *e, const float *x0, uint8_t *rgb)
 {
     zt_state_begin(e->s);
     zt_state_put(e->s, x0);
-    return finish_frame(e, NULL, rgb);
+    decode(e, rgb);
+    return commit(e);
 }

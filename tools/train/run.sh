@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Trains the shipped model from a seed and exports it: run.sh [WORK [SEED [MODEL]]]
-# In the environment: PYTHON, and PLAN, other minutes for the stages as in PLAN=small=60,full=60.
+# In the environment: PYTHON; PLAN, other minutes for the stages as in PLAN=small=60,full=60; BUILD, whose engine measures it (build/).
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:-$HOME/.cache/zoetrope-train}
@@ -14,4 +14,4 @@ until [ "$(tail -n 1 "$work/log" 2>/dev/null)" = "all done" ]; do
         { tail -n 3 "$work/log" >&2; exit 1; }
 done
 "${PYTHON:-python3}" "$here/export.py" --work "$work" --out "$model"
-"${PYTHON:-python3}" "$here/eval.py" --model "$model" --quick
+"${PYTHON:-python3}" "$here/eval.py" --model "$model" --engine "${BUILD:-$here/../../build}" --quick

@@ -112,18 +112,6 @@ class Stream:
         self.frame += 1
 
 
-def rollout(model, shape, controls, ids, seed=0, first=None, **options):
-    """Streams of len(controls[0]) frames: latents [B, F, 16, h, w]; `first` [B, n, 16, h, w] are given true frames."""
-    stream, out = Stream(model, seed=seed, **options), []
-    for f in range(controls.shape[1]):
-        if first is not None and f < first.shape[1]:
-            stream.commit(first[:, f], controls[:, f], ids[:, f])
-            out.append(first[:, f])
-        else:
-            out.append(stream.make(shape, controls[:, f], ids[:, f]))
-    return torch.stack(out, 1)
-
-
 def gain_db(y, repeat, x):
     """How much nearer than `repeat` y is to x, in dB of the mean squared error."""
     return 10 * math.log10((repeat - x).pow(2).mean().item() / (y - x).pow(2).mean().item())
