@@ -48,6 +48,7 @@ int64_t zt_samples_quantile(zt_samples *s, double q);   // sorts; 0 when empty
 
 typedef struct zt_side {
     const char *name;           // of a peer; borrowed
+    bool        limit;          // no peer: what it takes at least, beside its operations
     void      (*call)(void *cookie);
     void       *cookie;
     void      (*finish)(void **cookie);     // or NULL
@@ -67,6 +68,8 @@ enum zt_peak { ZT_PEAK_F32, ZT_PEAK_BF16, ZT_PEAK_I8, ZT_PEAKS };
 // Operations per second of all the device's threads together (a multiply-add is two), by a loop of nothing but the
 // instruction that the level's kernels use; 0: that level has none.
 double zt_bench_peak(zt_device *d, enum zt_peak p);
+// Reads memory as fast as it comes, on the caller's thread.
+void zt_bench_read(const void *p, size_t bytes);
 
 #ifdef __cplusplus
 }

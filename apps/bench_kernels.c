@@ -41,6 +41,7 @@ typedef struct work {
     zt_kv        kv;
     zt_span      span;
     zt_rows      rows;
+    bool         met[EXPERTS_MAX];      // experts that any row goes to
     const zt_gemm *gemm;
     uint8_t     *plane[3];
     ptrdiff_t    pitch[3];
@@ -100,24 +101,35 @@ static zt_matrix matrix(kernels *k, enum zt_type type, int N, int K)
     return w;
 }
 
-// of_limit, of_peer: 0 where there is none.
-static void print_line(kernels *k, const char *op, const char *dtype, const char *shape, double value, const char *unit,
-                       double of_limit, const char *peer, double of_peer)
+typedef struct line {
+    const char *op, *dtype, *shape, *unit;
+    double      value, of_limit;        // 0: there is none
+    const char *bound;                  // what limits it: "peak" or "memory"
+    const char *peer;                   // or NULL
+    double      of_peer;
+} line;
+
+static const char *quoted(char room[48], const char *text)
 {
-    char limit[32] = "null", ratio[32] = "null";
-    if (of_limit > 0)
-        snprintf(limit, sizeof(limit), "%.3f", of_limit);
-    if (peer)
-        snprintf(ratio, sizeof(ratio), "%.3f", of_peer);
+    snprintf(room, 48, text ? "\"%s\"" : "null", text);
+    return room;
+}
+
+static void print_line(kernels *k, const line *l)
+{
+    char limit[32] = "null", ratio[32] = "null", peer[48], bound[48];
+    if (l->of_limit > 0)
+        snprintf(limit, sizeof(limit), "%.3f", l->of_limit);
+    if (l->peer)
+        snprintf(ratio, sizeof(ratio), "%.3f", l->of_peer);
     if (k->b->json)
         printf("{\"op\": \"%s\", \"dtype\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"shape\": \"%s\", "
-               "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"peer\": %s%s%s, "
-               "\"of_peer\": %s}\n",
-               op, dtype, k->d->level, k->d->threads, shape, value, unit, limit, peer ? "\"" : "",
-               peer ? peer : "null", peer ? "\"" : "", ratio);
+               "\"value\": %.2f, \"unit\": \"%s\", \"of_limit\": %s, \"bound\": %s, \"peer\": %s, \"of_peer\": %s}\n",
+               l->op, l->dtype, k->d->level, k->d->threads, l->shape, l->value, l->unit, limit, quoted(bound, l->bound),
+               quoted(peer, l->peer), ratio);
     else
-        printf("%-12s %-5s %-28s %9.*f %-6s %-6s %s %s\n", op, dtype, shape, value < 10 ? 2 : 1, value, unit, limit,
-               peer ? ratio : "", peer ? peer : "");
+        printf("%-12s %-5s %-28s %9.*f %-6s %-6s %-7s %s %s\n", l->op, l->dtype, l->shape, l->value < 10 ? 2 : 1, l->value, l->unit,
+               limit, l->bound && *l->bound == 'm' ? l->bound : "", l->peer ? ratio : "", l->peer ? l->peer : "");
     fflush(stdout);
     k->lines++;
 }
@@ -133,7 +145,7 @@ static void report_scaling(kernels *k, const char *op, const char *dtype, const 
         return;
     snprintf(name, sizeof(name), "%s %s", op, shape);
     const double times = both[1].ns / both[0].ns;
-    print_line(k, "scaling", dtype, name, times, "x", times / k->d->threads, NULL, 0);
+    print_line(k, &(line){ "scaling", dtype, name, "x", times, times / k->d->threads, NULL, NULL, 0 });
 }
 
 // Where a GPU finds what lies at p.
@@ -173,7 +185,7 @@ static void send(kernels *k, work *w, zt_matrix *up, zt_matrix *down, int expert
 }
 
 // Times the work and its peers; prints a line for each peer, or one without. One call is so many operations, or bytes;
-// peak 0: no limit.
+// peak 0: no limit. A side that is a limit, too, may come last.
 static void report(kernels *k, const char *op, const char *dtype, const char *shape, double operations, const char *unit,
                    double peak, zt_side *side, int n)
 {
@@ -185,10 +197,14 @@ static void report(kernels *k, const char *op, const char *dtype, const char *sh
         side[i].queue = k->d;
     if (zt_sides_measure(side, n, k->d->threads == 1 && !k->far) < 0)
         return;
-    const double value = operations / side[0].ns;
-    for (int i = 1; i < ZT_MAX(n, 2); i++)
-        print_line(k, op, dtype, shape, value, unit, peak > 0 ? value * 1e9 / peak : 0, i < n ? side[i].name : NULL,
-                   i < n ? side[i].ns / side[0].ns : 0);
+    const double at_peak = peak > 0 ? operations / peak * 1e9 : 0, of_memory = side[n - 1].limit ? side[--n].ns : 0;
+    line l = { op, dtype, shape, unit, operations / side[0].ns, ZT_MAX(at_peak, of_memory) / side[0].ns,
+               of_memory > at_peak ? "memory" : peak > 0 ? "peak" : NULL, NULL, 0 };
+    for (int i = 1; i < ZT_MAX(n, 2); i++) {
+        l.peer = i < n ? side[i].name : NULL;
+        l.of_peer = i < n ? side[i].ns / side[0].ns : 0;
+        print_line(k, &l);
+    }
 }
 
 // The limit that goes with a weight type.
@@ -218,6 +234,14 @@ static void call_linear(void *cookie)
 {
     const work *w = cookie;
     w->d->k.linear(w->d, w->out, w->x, &w->w, &(zt_epilogue){ 0 });
+}
+
+static void finish(zt_side *side, int n)
+{
+    for (int i = 1; i < n; i++) {
+        if (side[i].finish)
+            side[i].finish(&side[i].cookie);
+    }
 }
 
 // The product by every library that can.
@@ -250,10 +274,7 @@ static void bench_linear(kernels *k, enum zt_type type, int m, int N, int K)
     snprintf(shape, sizeof(shape), "M%d N%d K%d", m, N, K);
     const int n = type == ZT_I4 ? 2 : 1 + (k->far ? 0 : find_peers(k, side + 1, type, m, N, K));
     report(k, "linear", type_name[type], shape, 2.0 * m * N * K, unit(type), limit(k, type), side, n);
-    for (int i = 1; i < n; i++) {
-        if (side[i].finish)
-            side[i].finish(&side[i].cookie);
-    }
+    finish(side, n);
 }
 
 static void call_product(void *cookie)
@@ -276,8 +297,7 @@ static void bench_product(kernels *k, enum zt_type type, int m, int N, int K)
     snprintf(shape, sizeof(shape), "M%d N%d K%d", m, N, K);
     const int n = 1 + find_peers(k, side + 1, type, m, N, K);
     report(k, "product", type_name[type], shape, 2.0 * m * N * K, unit(type), limit(k, type), side, n);
-    for (int i = 1; i < n; i++)
-        side[i].finish(&side[i].cookie);
+    finish(side, n);
 }
 
 static void call_attention(void *cookie)
@@ -286,12 +306,25 @@ static void call_attention(void *cookie)
     w->d->k.attention(w->d, w->out, w->x, &w->span, 1);
 }
 
+static int find_attention_peers(const kernels *k, zt_side *side, enum zt_type type, const zt_attention_shape *s)
+{
+    int n = 0;
+    for (int i = 0; zt_attention_peers[i] && n < PEERS_MAX && !k->far; i++) {
+        void *const p = zt_attention_peers[i]->create(type, s, k->d->threads);
+        if (p)
+            side[n++] = (zt_side){ .name = zt_attention_peers[i]->name(), .call = zt_attention_peers[i]->run, .cookie = p,
+                                   .finish = zt_attention_peers[i]->destroy };
+    }
+    return n;
+}
+
 // m queries meet `slots` slots of `keys` keys.
 static void bench_attention_of(kernels *k, enum zt_type type, int m, int keys, int slots, int H, int D)
 {
     work w;
     char shape[64];
     int slot[64];
+    zt_side side[1 + PEERS_MAX] = { { .call = call_attention, .cookie = &w } };
     if (!wanted(k, "attention", type) || !begin(k, &w))
         return;
     w.kv = (zt_kv){ .type = type, .H = H, .D = D, .keys = (int)zt_round_up(keys, 16), .valid = keys };
@@ -307,8 +340,10 @@ static void bench_attention_of(kernels *k, enum zt_type type, int m, int keys, i
     }
     w.span = (zt_span){ .rows = m, .kv = &w.kv, .slot = slot, .n = slots };
     snprintf(shape, sizeof(shape), "q%d kv%d H%d D%d", m, keys * slots, H, D);
+    const int n = 1 + find_attention_peers(k, side + 1, type, &(zt_attention_shape){ m, keys * slots, H, D });
     report(k, "attention", type == ZT_I8 ? "int8" : type_name[type], shape, 4.0 * m * keys * slots * H * D,
-           type == ZT_I8 ? "GOP/s" : "GF/s", limit(k, type), &(zt_side){ .call = call_attention, .cookie = &w }, 1);
+           type == ZT_I8 ? "GOP/s" : "GF/s", limit(k, type), side, n);
+    finish(side, n);
 }
 
 static void bench_attention(kernels *k, enum zt_type type, int m, int slots, int H, int D)
@@ -330,6 +365,35 @@ static void call_dense(void *cookie)
     w->d->k.linear(w->d, w->out, zt_tensor_columns(w->hidden, 0, w->w2.K), &w->w2, &(zt_epilogue){ 0 });
 }
 
+static void read_expert(void *cookie, int i, int thread)
+{
+    const work *w = cookie;
+    const zt_matrix *const all[] = { &w->moe.up[i], &w->moe.down[i] };
+    (void)thread;
+    for (size_t j = 0; j < ZT_LEN(all) && w->met[i]; j++)
+        zt_bench_read(all[j]->data, zt_matrix_bytes(all[j]->type, all[j]->N, all[j]->K));
+}
+
+// The weights that it cannot do without, and nothing else.
+static void call_read(void *cookie)
+{
+    work *w = cookie;
+    zt_parallel_for(w->d, w->moe.E, read_expert, w);
+}
+
+// Calls it once to see which experts are met.
+static void find_met(kernels *k, work *w, int tokens)
+{
+    const int n = tokens * w->moe.k;
+    w->moe.topk = take(k, (size_t)n * sizeof(*w->moe.topk));
+    if (!w->moe.topk)
+        return;
+    call_moe(w);
+    for (int i = 0; i < n; i++)
+        w->met[w->moe.topk[i]] = true;
+    w->moe.topk = NULL;
+}
+
 struct moe_shape {
     int M, C, I, E, k, shared;      // shared: its hidden width in I
 };
@@ -339,7 +403,8 @@ static void bench_moe(kernels *k, enum zt_type type, struct moe_shape s)
     work w;
     char shape[64];
     zt_matrix up[EXPERTS_MAX + 1], down[EXPERTS_MAX + 1];
-    zt_side side[] = { { .call = call_moe, .cookie = &w }, { .name = "own dense", .call = call_dense, .cookie = &w } };
+    zt_side side[] = { { .call = call_moe, .cookie = &w }, { .name = "own dense", .call = call_dense, .cookie = &w },
+                       { .limit = true, .call = call_read, .cookie = &w } };
     if (!wanted(k, "moe", type) || !begin(k, &w))
         return;
     const int active = (s.k + s.shared) * s.I;
@@ -357,7 +422,9 @@ static void bench_moe(kernels *k, enum zt_type type, struct moe_shape s)
                       .shared_down = s.shared ? &down[s.E] : NULL };
     send(k, &w, up, down, s.E + s.shared);
     snprintf(shape, sizeof(shape), "M%d C%d E%d k%d+%d I%d", s.M, s.C, s.E, s.k, s.shared, s.I);
-    report(k, "moe", type_name[type], shape, 6.0 * s.M * s.C * active, unit(type), limit(k, type), side, 2);
+    if (!k->far)
+        find_met(k, &w, s.M);
+    report(k, "moe", type_name[type], shape, 6.0 * s.M * s.C * active, unit(type), limit(k, type), side, k->far ? 2 : 3);
 }
 
 static void call_conv(void *cookie)
@@ -424,7 +491,7 @@ static void bench_region(kernels *k)
     if (k->b->dtype || (k->b->op && strcmp(k->b->op, "region")) || zt_sides_measure(&side, 1, k->d->threads == 1) < 0)
         return;
     snprintf(shape, sizeof(shape), "%d items", 4 * k->d->threads);
-    print_line(k, "region", "-", shape, side.ns / 1000, "us", 0, NULL, 0);
+    print_line(k, &(line){ "region", "-", shape, "us", side.ns / 1000, 0, NULL, NULL, 0 });
 }
 
 static void bench_scaling(kernels *k, enum zt_type type)

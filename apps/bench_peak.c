@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the machine can do at most: loops of one instruction on 24 independent registers.
+// What the machine can do at most: loops of one instruction on 24 independent registers, and of nothing but loads.
 #include <string.h>
 
 #include "apps/bench.h"
@@ -102,4 +102,19 @@ double zt_bench_peak(zt_device *d, enum zt_peak kind)
         best = ZT_MIN(best, zt_now() - before);
     }
     return (double)p->each * LOOPS * d->threads / ((double)best / (double)ZT_S);
+}
+
+// A word of each line: whole lines come.
+void zt_bench_read(const void *p, size_t bytes)
+{
+    enum { LINE = 64 / sizeof(uint64_t), AHEAD = 32 * LINE };
+    const uint64_t *from = p, *const end = from + bytes / 64 * LINE;
+    uint64_t a = 0, b = 0;
+    for (; from + LINE < end; from += 2 * LINE) {
+        __builtin_prefetch(from + AHEAD);
+        __builtin_prefetch(from + AHEAD + LINE);
+        a ^= from[0];
+        b ^= from[LINE];
+    }
+    __asm__ volatile("" : : "r"(a ^ b));        // or else nothing would be read
 }

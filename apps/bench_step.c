@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "apps/bench.h"
+#include "apps/bench_parts.h"
 #include "apps/exits.h"
 #include "base/base.h"
 #include "base/clock.h"
@@ -47,32 +48,56 @@ static int64_t time_now(const streams *s)
     return (int64_t)t.tv_sec * ZT_S + t.tv_nsec;
 }
 
-// One frame of each: begin, a pass (timed), commit.
-static int one_frame(streams *s, zt_samples *timed, bool packed)
+// One frame of each: begin, a pass (timed, or watched), commit.
+static int one_frame(streams *s, zt_samples *timed, bool packed, bool watched)
 {
     for (int i = 0; i < s->n; i++)
         zt_state_begin(s->state[i]);
+    if (watched)
+        zt_parts_start();
     const int64_t before = time_now(s);
     int err = packed ? pass(s, ZT_DENOISE) : separate_passes(s);
     zt_device_wait(s->d);
+    if (watched)
+        zt_parts_stop();
     if (!err && timed)
         zt_samples_add(timed, time_now(s) - before);
     return err ? err : pass(s, ZT_COMMIT);
 }
 
-// Packed, and in turn with it one after the other.
+// Packed, and in turn with it one after the other; then to see where the time goes.
 static int frames(streams *s, const zt_bench *b, zt_samples *timed, zt_samples *apart)
 {
     int err = 0;
     for (int i = 0; i < zt_model_get_info(s->m)->window_frames + 2 && !err; i++)
-        err = one_frame(s, NULL, true);
-    const int64_t until = zt_now() + b->seconds * ZT_S;
+        err = one_frame(s, NULL, true, false);
+    int64_t until = zt_now() + b->seconds * ZT_S;
     while (!err && (zt_now() < until || timed->n < 3)) {
-        err = one_frame(s, timed, true);
+        err = one_frame(s, timed, true, false);
         if (!err && s->n > 1)
-            err = one_frame(s, apart, false);
+            err = one_frame(s, apart, false, false);
     }
+    until = zt_now() + b->seconds * ZT_S / 4;
+    for (int i = 0; !err && (zt_now() < until || i < 3); i++)
+        err = one_frame(s, NULL, true, true);
     return err;
+}
+
+// {"products": ms, ...} and the share of what is neither product nor attention.
+static void print_parts(bool json)
+{
+    double ms[ZT_PARTS_OF_STEP], all = 0;
+    if (!zt_parts_get(ms)) {
+        printf(json ? "\"parts_ms\": null, \"other\": null}\n" : "");
+        return;
+    }
+    printf(json ? "\"parts_ms\": {" : " ");
+    for (int i = 0; i < ZT_PARTS_OF_STEP; i++) {
+        all += ms[i];
+        printf(json ? "%s\"%s\": %.3f" : "%s %s %.2f", i && json ? ", " : "", zt_part_name[i], ms[i]);
+    }
+    const double other = 1 - (ms[ZT_PART_PRODUCTS] + ms[ZT_PART_ATTENTION]) / all;
+    printf(json ? "}, \"other\": %.3f}\n" : " ms: %.3f neither product nor attention\n", other);
 }
 
 static void print(const zt_bench *b, const zt_model_info *info, zt_samples *timed, zt_samples *apart)
@@ -99,18 +124,20 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
     if (b->json)
         printf("{\"device\": \"%s\", \"level\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"tokens\": %d, "
                "\"cache\": %d, \"jobs\": %d, \"ms\": {\"p50\": %.3f, \"p99\": %.3f}, \"gops\": %.1f, "
-               "\"of_limit\": %s, \"packed_gain\": %s}\n",
+               "\"of_limit\": %s, \"packed_gain\": %s, ",
                d->backend ? "cuda" : "cpu", d->level, d->threads, precision, tokens, info->window_frames, (int)b->sessions,
                p50, p99, gops, of_limit, gain);
     else
         printf("%s %s, %d threads: %d tokens, window %d, %d jobs: %.2f ms (p99 %.2f), %.0f GOP/s, %s of the limit\n",
                d->level, precision, d->threads, tokens, info->window_frames, (int)b->sessions, p50, p99, gops,
                of_limit);
+    print_parts(b->json);
 }
 
 int zt_bench_step(zt_bench *b)
 {
     zt_samples timed = { 0 }, apart = { 0 };
+    b->setup.on_device = zt_parts_watch;
     int code = zt_setup_open(&b->setup, false);
     if (code)
         return code;

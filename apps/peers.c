@@ -5,6 +5,7 @@
 #include "config.h"
 
 extern const zt_peer zt_peer_onednn, zt_peer_openblas;
+extern const zt_attention_peer zt_attention_peer_onednn;
 
 const zt_peer *const zt_peers[] = {
 #if HAVE_ONEDNN
@@ -12,6 +13,13 @@ const zt_peer *const zt_peers[] = {
 #endif
 #if HAVE_OPENBLAS
     &zt_peer_openblas,
+#endif
+    NULL,
+};
+
+const zt_attention_peer *const zt_attention_peers[] = {
+#if HAVE_ONEDNN
+    &zt_attention_peer_onednn,
 #endif
     NULL,
 };

@@ -21,6 +21,8 @@ int zt_setup_open(zt_setup *s, bool engine)
     int err = zt_device_open(&s->device, &p);
     if (err < 0)
         return err == -EINVAL ? ZT_EXIT_USAGE : ZT_EXIT_UNAVAILABLE;
+    if (s->on_device)
+        s->on_device(s->device);
     err = zt_model_open_kv(&s->model, s->device, s->path ? s->path : zt_path_default_model(),
                            precisions[s->precision_name], (enum zt_kv_choice)s->kv);
     if (err < 0)

@@ -22,6 +22,7 @@ typedef struct zt_setup {
     int64_t     threads;        // (as many as there are CPUs)
     bool        live;           // lock the device's memory if that is allowed
     bool        realtime;       // and run its threads before others
+    void      (*on_device)(zt_device *d);   // called before the model is opened on it, or NULL
 
     zt_device  *device;         // filled by zt_setup_open()
     zt_model   *model;
