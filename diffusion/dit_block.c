@@ -2,13 +2,16 @@
 // The blocks of a pass, in units that may be run one at a time: a part of a block for a group of its rows.
 //
 // Every part treats each row alone, once all keys and values are in the caches, so groups may be of any size with the same
-// bits. The rows of a group go through the parts after those in turn: what they share stays in L2.
+// bits. The rows of a group go through the parts after those in turn: what they share stays in L2. Where weights are small,
+// what lies between two attentions, or before the first, is done for a few rows at a time, by one thread: those stay in its
+// core's cache from one operation to the next, and threads meet once for all of them.
 #include <assert.h>
 
 #include "base/base.h"
 #include "diffusion/dit.h"
 
 enum { L2_BYTES = 1 << 20, ROWS_MIN = 144 };
+enum { CHAIN_ROWS = 12, CHAIN_BYTES = 512 << 10 };      // rows at a time; weights that they meet in L2
 
 // Of the pass's rows
 struct group {
@@ -31,21 +34,70 @@ static zt_epilogue gated(const zt_dit *t, struct group g, int which)
                           .row = t->work.row + g.from };
 }
 
+// ---- few rows at a time
+
+// What is done to some rows of a block, on a device.
+typedef void chain_fn(zt_dit *t, zt_device *d, const zt_block *b, struct group g, int layer);
+
+typedef struct chain {
+    zt_dit         *t;
+    const zt_block *b;
+    chain_fn       *fn;
+    struct group    g;
+    int             layer;
+} chain;
+
+static void run_chain(void *cookie, int i, zt_device *alone)
+{
+    const chain *const c = cookie;
+    const int from = i * CHAIN_ROWS;
+    c->fn(c->t, alone, c->b, (struct group){ c->g.from + from, ZT_MIN(CHAIN_ROWS, c->g.rows - from) }, c->layer);
+}
+
+static size_t weight_bytes(const zt_matrix *const *w, int n)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += w[i]->data ? zt_matrix_bytes(w[i]->type, w[i]->N, w[i]->K) : 0;
+    return bytes;
+}
+
+// Panels of 4 bits are expanded anew for whoever meets them.
+static void by_rows(const chain *c, const zt_matrix *const *w, int n)
+{
+    zt_device *const d = c->t->d;
+    bool small = d->space == ZT_HOST && weight_bytes(w, n) <= CHAIN_BYTES;
+    for (int i = 0; i < n; i++)
+        small &= w[i]->type != ZT_I4;
+    if (small)
+        zt_parallel_alone(d, (c->g.rows + CHAIN_ROWS - 1) / CHAIN_ROWS, run_chain, (void *)c);
+    else
+        c->fn(c->t, d, c->b, c->g, c->layer);
+}
+
+// ---- the parts
+
 // y = x normed, by the modulation of its frames
-static void norm(zt_dit *t, struct group g, int shift)
+static void norm(zt_dit *t, zt_device *on, struct group g, int shift)
 {
     const int d = t->c->dim;
     const float *const mod = t->work.modulation + shift * d;
-    t->d->k.layer_norm(t->d, rows_of(t->work.y, g, d), rows_of(t->work.x, g, d), mod + d, mod, 6 * d,
-                       t->work.row + g.from, t->c->eps);
+    on->k.layer_norm(on, rows_of(t->work.y, g, d), rows_of(t->work.x, g, d), mod + d, mod, 6 * d, t->work.row + g.from, t->c->eps);
+}
+
+static void project_rows(zt_dit *t, zt_device *on, const zt_block *b, struct group g, int layer)
+{
+    const int d = t->c->dim;
+    (void)layer;
+    norm(t, on, g, 0);
+    if (b->kind == ZT_BLOCK_PLAIN)
+        on->k.linear(on, rows_of(t->work.qkv, g, 3 * d), rows_of(t->work.y, g, d), &b->qkv, &(zt_epilogue){ 0 });
 }
 
 static void project(zt_dit *t, const zt_block *b, struct group g)
 {
-    const int d = t->c->dim;
-    norm(t, g, 0);
-    if (b->kind == ZT_BLOCK_PLAIN)
-        t->d->k.linear(t->d, rows_of(t->work.qkv, g, 3 * d), rows_of(t->work.y, g, d), &b->qkv, &(zt_epilogue){ 0 });
+    const zt_matrix *const w[] = { &b->qkv };
+    by_rows(&(chain){ t, b, project_rows, g, 0 }, w, 1);
 }
 
 // q and k normed and turned, k and v into the cache
@@ -77,29 +129,37 @@ static int spans(const zt_dit *t, zt_span *span, int layer, bool text, struct gr
     return n;
 }
 
-static void self_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
+static void self_attention(zt_dit *t, int layer, struct group g)
 {
     zt_span span[ZT_MAX_SEGMENTS];
     const int d = t->c->dim;
-    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, g, 3 * d), 0, d), y = rows_of(t->work.y, g, d);
-    const zt_epilogue gate = gated(t, g, 2);
-    t->attention(t->d, y, q, span, spans(t, span, layer, false, g));
-    t->d->k.linear(t->d, rows_of(t->work.x, g, d), y, &b->o, &gate);
+    const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, g, 3 * d), 0, d);
+    t->attention(t->d, rows_of(t->work.y, g, d), q, span, spans(t, span, layer, false, g));
 }
 
-static void cross_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
+static void text_rows(zt_dit *t, zt_device *on, const zt_block *b, struct group g, int layer)
 {
-    const zt_kernels *const k = &t->d->k;
+    const zt_kernels *const k = &on->k;
     zt_span span[ZT_MAX_SEGMENTS];
     const int d = t->c->dim;
-    const float eps = t->c->eps;
+    const zt_epilogue gate = gated(t, g, 2);
     const zt_tensor q = zt_tensor_columns(rows_of(t->work.qkv, g, 3 * d), 0, d);
     const zt_tensor x = rows_of(t->work.x, g, d), y = rows_of(t->work.y, g, d);
-    k->layer_norm(t->d, y, x, b->norm3_scale, b->norm3_shift, d, NULL, eps);
-    k->linear(t->d, q, y, &b->cross_q, &(zt_epilogue){ 0 });
-    k->rms_rope(t->d, q, b->cross_norm_q, NULL, d / t->c->heads, eps);
-    t->attention(t->d, y, q, span, spans(t, span, layer, true, g));
-    k->linear(t->d, x, y, &b->cross_o, &(zt_epilogue){ .add = true });
+    if (b->kind == ZT_BLOCK_PLAIN)
+        k->linear(on, x, y, &b->o, &gate);
+    k->layer_norm(on, y, x, b->norm3_scale, b->norm3_shift, d, NULL, t->c->eps);
+    k->linear(on, q, y, &b->cross_q, &(zt_epilogue){ 0 });
+    k->rms_rope(on, q, b->cross_norm_q, NULL, d / t->c->heads, t->c->eps);
+    t->attention(on, y, q, span, spans(t, span, layer, true, g));
+    k->linear(on, x, y, &b->cross_o, &(zt_epilogue){ .add = true });
+    norm(t, on, g, 3);
+}
+
+// What self-attention has found, the text, and the norm before the feed-forward
+static void cross_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
+{
+    const zt_matrix *const w[] = { &b->o, &b->cross_q, &b->cross_o };
+    by_rows(&(chain){ t, b, text_rows, g, layer }, w, 3);
 }
 
 static void feed_forward(zt_dit *t, const zt_block *b, struct group g)
@@ -107,7 +167,6 @@ static void feed_forward(zt_dit *t, const zt_block *b, struct group g)
     const zt_kernels *const k = &t->d->k;
     const zt_tensor x = rows_of(t->work.x, g, t->c->dim), y = rows_of(t->work.y, g, t->c->dim);
     const zt_epilogue gate = gated(t, g, 5);
-    norm(t, g, 3);
     if (t->c->experts) {
         zt_moe moe = b->moe;
         moe.k = t->top_k ? t->top_k : moe.k;
@@ -161,7 +220,7 @@ static void run_unit(zt_dit *t, int layer, int groups, int unit)
     if (g.rows <= 0)
         return;
     if (part == 0 && b->kind == ZT_BLOCK_PLAIN)
-        self_attention(t, b, layer, g);
+        self_attention(t, layer, g);
     else if (part == 1)
         cross_attention(t, b, layer, g);
     else if (part == 2)

@@ -151,7 +151,7 @@ static void share_parts(zt_model_info *i, const zt_config *c)
 {
     const double d = c->dim, keys = c->window_frames * (double)(i->w / i->unit * (i->h / i->unit));
     const double ffn = c->ffn_dim ? 2 * d * c->ffn_dim : 3 * d * c->inter * (c->top_k + c->shared_experts);
-    const double part[ZT_PARTS] = { 3 * d * d, d * d + 4 * d * keys, 2 * d * d, ffn };
+    const double part[ZT_PARTS] = { 3 * d * d, 4 * d * keys, 3 * d * d, ffn };
     for (int p = 0; p < ZT_PARTS; p++)
         i->part[p] = (float)(part[p] / (part[0] + part[1] + part[2] + part[3]));
 }

@@ -97,6 +97,20 @@ static const char *choose_level(const zt_device *d, const char *asked)
     return of_gpu && !d->backend && last != asked ? NULL : last;
 }
 
+// Like the device, but for its threads and its scratch.
+static int make_alone(zt_device *d)
+{
+    zt_device *const alone = zt_alloc((size_t)d->threads * sizeof(*alone));
+    if (!alone)
+        return -ENOMEM;
+    for (int i = 0; i < d->threads; i++) {
+        alone[i] = *d;
+        alone[i].threads = 1;
+    }
+    d->alone = alone;
+    return 0;
+}
+
 int zt_device_open(zt_device **out, const zt_device_params *p)
 {
     const zt_device_params zero = { 0 };
@@ -124,7 +138,9 @@ int zt_device_open(zt_device **out, const zt_device_params *p)
     d->realtime = p->realtime && zt_thread_may_be_first();
     if (p->realtime && !d->realtime)
         zt_warn("threads may not run before others here: that takes CAP_SYS_NICE, or a limit of real-time priorities of 2");
-    if (d->threads > 1)
+    if (d->threads > 1 && !d->backend)
+        err = make_alone(d);
+    if (!err && d->threads > 1)
         err = zt_pool_create(&d->pool, d->threads, d->realtime);
 out:
     if (err < 0)
@@ -146,6 +162,11 @@ void zt_device_close(zt_device **dp)
         d->backend->close(d->queue);
         d->scratch = NULL;
     }
+    for (int i = 0; i < d->threads && d->alone; i++) {
+        zt_free(d->alone[i].scratch);
+        zt_free(d->alone[i].each);
+    }
+    zt_free(d->alone);
     zt_free(d->scratch);
     zt_free(d->each);
     zt_free(d);
@@ -262,4 +283,27 @@ char *zt_scratch_each(zt_device *d, size_t bytes, size_t *step)
 {
     *step = (ZT_MAX(bytes, d->each_bytes / (size_t)d->threads) + 63) / 64 * 64;
     return grow(d, &d->each, &d->each_bytes, *step * (size_t)d->threads);
+}
+
+struct alone {
+    zt_device   *d;
+    zt_alone_fn *fn;
+    void        *cookie;
+};
+
+static void run_alone(void *cookie, int i, int thread)
+{
+    const struct alone *const a = cookie;
+    a->fn(a->cookie, i, a->d->alone ? &a->d->alone[thread] : a->d);
+}
+
+void zt_parallel_alone(zt_device *d, int n, zt_alone_fn *fn, void *cookie)
+{
+    for (int i = 0; i < d->threads && d->alone; i++)
+        d->alone[i].k = d->k;
+    zt_parallel_for(d, n, run_alone, &(struct alone){ d, fn, cookie });
+    for (int i = 0; i < d->threads && d->alone; i++) {
+        d->error = d->error ? d->error : d->alone[i].error;
+        d->alone[i].error = 0;
+    }
 }

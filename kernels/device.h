@@ -33,6 +33,7 @@ struct zt_device {
     int             error;          // first failure since the last zt_device_sync()
     const struct zt_backend *backend;   // of a GPU, or NULL
     void           *queue;          // its own
+    struct zt_device *alone;        // [threads]: what zt_parallel_alone() gives them; NULL with one thread
     uint32_t        features;       // of levels that it meets
 };
 
@@ -71,6 +72,11 @@ char *zt_scratch_each(zt_device *d, size_t bytes, size_t *step);
 // only; fn must not call it again.
 typedef void zt_parallel_fn(void *cookie, int i, int thread);
 void zt_parallel_for(zt_device *d, int n, zt_parallel_fn *fn, void *cookie);
+
+// Calls fn(cookie, i, alone) for every i in [0, n), likewise: `alone` has the kernels of d and runs them on that one thread,
+// so that a chain of operations on few rows keeps them in its core's cache. On the host only.
+typedef void zt_alone_fn(void *cookie, int i, zt_device *alone);
+void zt_parallel_alone(zt_device *d, int n, zt_alone_fn *fn, void *cookie);
 
 // CPU features as bits, found by CPUID and XGETBV, never by vendor.
 // AVX2+FMA+F16C; AVX512 F BW DQ VL VNNI BF16; AVX-VNNI; AVX512 VL VNNI

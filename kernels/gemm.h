@@ -34,6 +34,15 @@ typedef struct zt_bytes {
     int32_t *start;
 } zt_bytes;
 
+// Sums of rows [m, m + rows) and columns [n, n + columns), on their way out: both pointers are at the first.
+typedef struct zt_sums {
+    int          m, rows, n, columns;
+    const float *y;
+    int64_t      y_step;
+    float       *out;
+    int64_t      out_step;
+} zt_sums;
+
 // What a level provides.
 typedef struct zt_gemm {
     int words[ZT_I8 + 1];   // of a unit, by type
@@ -48,8 +57,7 @@ typedef struct zt_gemm {
     // `ahead`, 64 bytes for each unit, is fetched meanwhile.
     void (*multiply)(float *y, int64_t step, const zt_rows *r, int quad, int rows, const zt_matrix *w, int panels,
                      const void *const ahead[2]);
-    // Columns [n, n + columns) of row m; out and y point at the first.
-    void (*epilogue)(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y);
+    void (*epilogue)(const zt_epilogue *e, const zt_sums *s);
 
     // The experts and gates of n <= ZT_ROUTE_ROWS rows: [n][k]. x has a multiple of 4.
     void (*route)(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate);

@@ -12,7 +12,7 @@ void zt_interleave_avx2(const zt_rows *r, const zt_bytes *b, const int32_t *row,
 void zt_multiply_avx2(float *y, int64_t step, const zt_rows *r, int quad, int rows, const zt_matrix *w,
                         int panels, const void *const ahead[2]);
 void zt_expand_avx2(uint8_t *to, const uint8_t *from, const uint8_t *factor, int units);
-void zt_epilogue_avx2(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y);
+void zt_epilogue_avx2(const zt_epilogue *e, const zt_sums *s);
 void zt_route_avx2(const zt_moe *w, const float *const *x, int n, int C, int32_t *expert, float *gate);
 void zt_swiglu_avx2(float *h, int64_t step, const float *u, int rows);
 void zt_gather_avx2(float *f, int width, const float *const *y, const float *gate, int k);

@@ -46,17 +46,21 @@ static __m256 activate(enum zt_act act, __m256 y)
     return y;
 }
 
-void zt_epilogue_avx2(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y)
+void zt_epilogue_avx2(const zt_epilogue *e, const zt_sums *s)
 {
-    const float *gate = e->gate ? e->gate + (e->row ? e->row[m] : 0) * e->gate_step + n : NULL;
-    for (int c = 0; c < columns; c += 8) {
-        const __m256i k = zt_first8(columns - c);
-        __m256 v = activate(e->act, _mm256_maskload_ps(y + c, k));
-        if (gate)
-            v = _mm256_mul_ps(v, _mm256_maskload_ps(gate + c, k));
-        if (gate || e->add)
-            v = _mm256_add_ps(v, _mm256_maskload_ps(out + c, k));
-        zt_store8(out + c, columns - c, v);
+    for (int r = 0; r < s->rows; r++) {
+        const float *const y = s->y + r * s->y_step;
+        const float *const gate = e->gate ? e->gate + (e->row ? e->row[s->m + r] : 0) * e->gate_step + s->n : NULL;
+        float *const out = s->out + r * s->out_step;
+        for (int c = 0; c < s->columns; c += 8) {
+            const __m256i k = zt_first8(s->columns - c);
+            __m256 v = activate(e->act, _mm256_maskload_ps(y + c, k));
+            if (gate)
+                v = _mm256_mul_ps(v, _mm256_maskload_ps(gate + c, k));
+            if (gate || e->add)
+                v = _mm256_add_ps(v, _mm256_maskload_ps(out + c, k));
+            zt_store8(out + c, s->columns - c, v);
+        }
     }
 }
 

@@ -17,20 +17,24 @@ static __m512 activate(enum zt_act act, __m512 y)
     return y;
 }
 
-static void epilogue(const zt_epilogue *e, int m, int n, int columns, float *out, const float *y)
+static void epilogue(const zt_epilogue *e, const zt_sums *s)
 {
-    const float *gate = e->gate ? e->gate + (e->row ? e->row[m] : 0) * e->gate_step + n : NULL;
-    for (int c = 0; c < columns; c += 16) {
-        const __mmask16 k = zt_first(columns - c);
-        __m512 v = activate(e->act, _mm512_maskz_loadu_ps(k, y + c));
-        if (gate)
-            v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, gate + c));
-        if (gate || e->add)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(k, out + c));
-        if (columns - c >= 16)          // a masked store would be slow
-            _mm512_storeu_ps(out + c, v);
-        else
-            _mm512_mask_storeu_ps(out + c, k, v);
+    for (int r = 0; r < s->rows; r++) {
+        const float *const y = s->y + r * s->y_step;
+        const float *const gate = e->gate ? e->gate + (e->row ? e->row[s->m + r] : 0) * e->gate_step + s->n : NULL;
+        float *const out = s->out + r * s->out_step;
+        for (int c = 0; c < s->columns; c += 16) {
+            const __mmask16 k = zt_first(s->columns - c);
+            __m512 v = activate(e->act, _mm512_maskz_loadu_ps(k, y + c));
+            if (gate)
+                v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, gate + c));
+            if (gate || e->add)
+                v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(k, out + c));
+            if (s->columns - c >= 16)       // a masked store would be slow
+                _mm512_storeu_ps(out + c, v);
+            else
+                _mm512_mask_storeu_ps(out + c, k, v);
+        }
     }
 }
 

@@ -54,8 +54,7 @@ static void multiply(const job *j, const tile *t)
     }
     _Alignas(64) float y[ZT_TILE_ROWS * ZT_TILE_COLUMNS];
     j->g->multiply(y, ZT_TILE_COLUMNS, t->r, t->quad, t->rows, &t->w, t->panels, t->ahead);
-    for (int i = 0; i < t->rows; i++)
-        j->g->epilogue(j->e, t->m + i, n, columns, out + i * j->out.step[2], y + i * ZT_TILE_COLUMNS);
+    j->g->epilogue(j->e, &(zt_sums){ t->m, t->rows, n, columns, y, ZT_TILE_COLUMNS, out, j->out.step[2] });
 }
 
 // Rows [from, to) of r, from a multiple of 4, by panels [first, last). Row 0 of r is row m0 of the output.

@@ -172,7 +172,7 @@ static void finish_row(const job *j, int m, float *f)
     for (int i = 0; i < k; i++)
         y[i] = j->y + (int64_t)j->place[m * k + i] * j->width;
     j->g->gather(f, j->width, y, j->gate + m * k, k);
-    j->g->epilogue(j->e, m, 0, j->x.n[3], zt_f32(j->out) + m * j->out.step[2], f);
+    j->g->epilogue(j->e, &(zt_sums){ m, 1, 0, j->x.n[3], f, j->width, zt_f32(j->out) + m * j->out.step[2], j->out.step[2] });
 }
 
 static void finish_rows(void *cookie, int i, int thread)
