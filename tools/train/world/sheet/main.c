@@ -186,6 +186,88 @@ static int same_noise(uint64_t seed)
     return check(!bad, "cameras see the terrain's noise", bad);
 }
 
+// Mean of the difference of two pictures, 0..255.
+static double apart(const uint8_t *a, const uint8_t *b, int64_t bytes)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < bytes; i++)
+        sum += abs(a[i] - b[i]);
+    return (double)sum / (double)bytes;
+}
+
+// Words of the prompt show: no two times in one weather, nor two weathers at one time, are alike anywhere. The nearest,
+// dusk and night on Mars under storm, are 3.7 levels apart; 3 would hardly be seen.
+static int words_show(void)
+{
+    enum { w = 64, h = 36, looks = WORLD_TIMES * WORLD_WEATHERS };
+    const int64_t bytes = (int64_t)w * h * 3;
+    uint8_t *p[looks];
+    double least = 255;
+    for (int place = 0; place < WORLD_PLACES; place++) {
+        for (int i = 0; i < looks; i++)
+            p[i] = fly((uint64_t)place, (world_scene){place, i / WORLD_WEATHERS, i % WORLD_WEATHERS}, 0, 0.0f, w, h, 1);
+        for (int i = 0; i < looks; i++)
+            for (int j = 0; j < i; j++) {
+                const int alike = (i / WORLD_WEATHERS == j / WORLD_WEATHERS) + (i % WORLD_WEATHERS == j % WORLD_WEATHERS);
+                const double d = apart(p[i], p[j], bytes);
+                least = alike && d < least ? d : least;
+            }
+        for (int i = 0; i < looks; i++)
+            free(p[i]);
+    }
+    printf("world-sheet: the two looks most alike are %.1f levels apart\n", least);
+    return check(least > 3.0, "no two looks are alike", (int)least);
+}
+
+// Birds in about a sixth of the worlds, boats on many seas and on no land.
+static int things_share(void)
+{
+    int flocks = 0, boats = 0, stranded = 0;
+    for (int i = 0; i < 60; i++) {
+        world *w = world_create((uint64_t)(1000 + i), (world_scene){i % 2 ? WORLD_ISLANDS : WORLD_DESERT, WORLD_DAY, WORLD_CLEAR});
+        flocks += w->flock.n > 0;
+        boats += i % 2 && w->boat.there;
+        stranded += i % 2 == 0 && w->boat.there;
+        world_destroy(&w);
+    }
+    printf("world-sheet: of 60 worlds %d have birds, of 30 with a sea %d have a boat\n", flocks, boats);
+    return check(flocks >= 4 && flocks <= 18, "a share of the worlds has birds", flocks) +
+           check(boats >= 3 && boats <= 20, "a share of the seas has a boat", boats) +
+           check(!stranded, "no boat on land", stranded);
+}
+
+static double brightness(const uint8_t *p, int64_t bytes)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < bytes; i++)
+        sum += p[i];
+    return (double)sum / (double)bytes;
+}
+
+// A change of the prompt morphs without a flash: no frame is much brighter or darker than both ends.
+static int morphs(uint64_t seed, world_scene from, world_scene to)
+{
+    enum { w = 64, h = 36 };
+    static uint8_t p[w * h * 3];
+    const float still[WORLD_CONTROLS] = {0, 0, -1, 0};
+    double first = 0, last = 0, lo = 255, hi = 0;
+    world *wd = world_create(seed, from);
+    for (int k = 0; k <= WORLD_MORPH_FRAMES; k++) {
+        if (k == 1 && world_set_scene(wd, to) < 0)
+            abort();
+        world_step(wd, still);
+        world_render(wd, w, h, p);
+        const double b = brightness(p, sizeof p);
+        first = k ? first : b;
+        last = b;
+        lo = b < lo ? b : lo;
+        hi = b > hi ? b : hi;
+    }
+    world_destroy(&wd);
+    return check(lo > (first < last ? first : last) - 8 && hi < (first > last ? first : last) + 8, "no flash in a morph",
+                 (int)seed);
+}
+
 static int selftest(void)
 {
     enum { w = 256, h = 144, frames = 6 };
@@ -208,6 +290,10 @@ static int selftest(void)
         free(l);
     }
     bad += same_noise(7) + same_noise(70);
+    bad += words_show() + things_share();
+    for (int i = 0; i < WORLD_PLACES; i++)
+        bad += morphs((uint64_t)i, (world_scene){i, i % WORLD_TIMES, i % WORLD_WEATHERS},
+                      (world_scene){(i + 5) % WORLD_PLACES, (i + 2) % WORLD_TIMES, (i + 3) % WORLD_WEATHERS});
     // A wide sea or a far plain may match anywhere: nine of ten must be seen to turn.
     bad += check(right * 10 >= turns * 9, "turning right moves the picture left", right);
     bad += check(left * 10 >= turns * 9, "turning left moves the picture right", left);
