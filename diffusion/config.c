@@ -183,8 +183,10 @@ static bool read_ground(reader *r)
         int        *to;
     } list[] = {
         { "code", &g->code }, { "shape", &g->shape }, { "hidden", &g->hidden }, { "features", &g->features },
+        { "depths", &g->depths },
     };
     char key[ZT_WORD_BYTES];
+    g->depths = ZT_GROUND_DEPTHS;
     if (!zt_json_enter(&r->j, '{'))
         return false;
     while (zt_json_key(&r->j, key, sizeof(key))) {
@@ -198,6 +200,8 @@ static bool read_ground(reader *r)
     }
     if (!g->code || !g->shape || !g->hidden || !g->features)
         return refuse(r, "ground", "needs code, shape, hidden and features");
+    if (g->depths != ZT_GROUND_DEPTHS && g->depths != ZT_GROUND_FINE)
+        return refuse(r, "ground", "has depths other than 36 and 72");
     return !r->j.error;
 }
 

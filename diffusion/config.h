@@ -48,6 +48,7 @@ typedef struct zt_text_config {
 // Widths of the network that reads the ground's noise (diffusion/ground.h).
 typedef struct zt_ground_config {
     int code, shape, hidden, features;
+    int depths;                 // of the ground's samples (36)
 } zt_ground_config;
 
 // Absent numbers are 0 unless a default is given in parentheses.

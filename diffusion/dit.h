@@ -38,7 +38,7 @@ typedef struct zt_ground_reader {
     zt_matrix code, mood, shape[3], surface[3], look[2], token, read[2];
     const float *norm_scale, *norm_shift;           // [d]: before read
     const float *sharp;                             // logarithm of how sharply a ray ends, in rays
-    float  depth[ZT_GROUND_DEPTHS], log_depth[ZT_GROUND_DEPTHS];
+    float  depth[ZT_GROUND_FINE], log_depth[ZT_GROUND_FINE];
     void  *memory;                                  // of all that follows: buffers of one look
     int64_t bytes;
     zt_ground_sight sight;

@@ -3,7 +3,7 @@
 //
 // What comes out of a ray is a mean over the samples of its column, weighted by how likely the ray ends there (volume
 // rendering as in NeRF, Mildenhall et al. 2020, with opacities from the height above the ray); four rays make a token's
-// vector. doc/formats.md has the formulas. Sizes: at most 64 x 64 tokens and widths of 1024, so 138 x 36 samples and
+// vector. doc/formats.md has the formulas. Sizes: at most 64 x 64 tokens and widths of 1024, so 138 x 72 samples and
 // 128 x 128 rays.
 #include <errno.h>
 #include <math.h>
@@ -18,7 +18,7 @@
 #define FIELD      1.4f         // slopes from the left edge to the right one
 #define LOG_MIDDLE 3.0f         // taken from the logarithm of a depth
 
-enum { D = ZT_GROUND_DEPTHS, MORE = 7, MORE_OF_RAY = 7, READ = 256 };
+enum { MORE = 7, MORE_OF_RAY = 7, READ = 256 };
 
 static int columns(const zt_config *c)
 {
@@ -29,7 +29,7 @@ static int reserve(zt_dit *t)
 {
     const zt_ground_config *const g = &t->c->ground;
     zt_ground_reader *const r = &t->ground;
-    const size_t samples = (size_t)columns(t->c) * D, rays = 4 * (size_t)t->c->rope_rows * (size_t)t->c->rope_columns;
+    const size_t samples = (size_t)columns(t->c) * (size_t)g->depths, rays = 4 * (size_t)t->c->rope_rows * (size_t)t->c->rope_columns;
     const size_t F = (size_t)g->features, code = (size_t)g->code, hidden = (size_t)g->hidden;
     const struct {
         void  *to;              // of some pointer's type
@@ -58,8 +58,9 @@ static int reserve(zt_dit *t)
     }
     r->sight.h = 2 * t->c->rope_rows;
     r->sight.w = 2 * t->c->rope_columns;
-    for (int k = 0; k < D; k++) {
-        r->depth[k] = zt_ground_depth(k);
+    r->sight.depths = g->depths;
+    for (int k = 0; k < g->depths; k++) {
+        r->depth[k] = zt_ground_depth(k, g->depths);
         r->log_depth[k] = (float)zt_exact_log((double)r->depth[k]) - LOG_MIDDLE;
     }
     return 0;
@@ -115,7 +116,7 @@ static void linear(const zt_dit *t, float *y, const float *x, int rows, const zt
 static void heights(const zt_dit *t)
 {
     const zt_ground_reader *const r = &t->ground;
-    const int n = columns(t->c) * D, code = t->c->ground.code, width = ZT_GROUND_NOISES + code;
+    const int n = columns(t->c) * t->c->ground.depths, code = t->c->ground.code, width = ZT_GROUND_NOISES + code;
     for (int i = 0; i < n; i++) {
         memcpy(r->near + i * width, r->sight.noise + i * ZT_GROUND_NOISES, sizeof(float) * ZT_GROUND_NOISES);
         memcpy(r->near + i * width + ZT_GROUND_NOISES, r->prompt, sizeof(float) * (size_t)code);
@@ -127,7 +128,7 @@ static void heights(const zt_dit *t)
 
 static float height(const zt_dit *t, int column, int k)
 {
-    return TALL * t->ground.height[column * D + k];
+    return TALL * t->ground.height[column * t->c->ground.depths + k];
 }
 
 // The highest ground within 30 cells straight ahead, less the farther it is.
@@ -136,7 +137,7 @@ static float ahead(const zt_dit *t)
     const int middle = columns(t->c) / 2;
     float top = 0;
     for (int column = middle - 1; column <= middle; column++)
-        for (int k = 0; k < D && t->ground.depth[k] <= 30; k++)
+        for (int k = 0; k < t->c->ground.depths && t->ground.depth[k] <= 30; k++)
             top = ZT_MAX(top, height(t, column, k) - 0.12f * t->ground.depth[k]);
     return top;
 }
@@ -146,7 +147,7 @@ static void textures(const zt_dit *t, const zt_ground_camera *c, float cosine, f
 {
     const zt_ground_config *const g = &t->c->ground;
     const zt_ground_reader *const r = &t->ground;
-    const int W = columns(t->c);
+    const int W = columns(t->c), D = g->depths;
     const float step = FIELD / (float)r->sight.w;
     float *to = r->surface_in;
     for (int i = 0; i < W; i++) {
@@ -175,7 +176,7 @@ static void textures(const zt_dit *t, const zt_ground_camera *c, float cosine, f
 static void march(const zt_dit *t, int column, float slope, float *mean, float *far, float *left)
 {
     const zt_ground_reader *const r = &t->ground;
-    const int F = t->c->ground.features;
+    const int F = t->c->ground.features, D = t->c->ground.depths;
     const double steep = zt_exact_exp((double)r->sharp[0]) * (double)r->sight.w / (double)FIELD;
     double open = 1;
     memset(mean, 0, sizeof(float) * (size_t)F);

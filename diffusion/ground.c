@@ -9,6 +9,7 @@
 #define TAN_HALF   0.7          // of the field of view
 #define NEAR       4.0
 #define RATIO      1.125        // of two depths
+#define RATIO_FINE 1.0606601717798212   // its root
 #define TURN       6.283185307179586
 #define YAW_STEP   (40.0 / 24.0 * TURN / 360)
 #define LAG        0.6f
@@ -200,11 +201,16 @@ static float clouds_at(noises *n, const zt_ground_camera *c, double dx, double d
     return sum;
 }
 
-float zt_ground_depth(int k)
+static double ratio_of(int depths)
+{
+    return depths == ZT_GROUND_FINE ? RATIO_FINE : RATIO;
+}
+
+float zt_ground_depth(int k, int depths)
 {
     double depth = NEAR;
     while (k-- > 0)
-        depth *= RATIO;
+        depth *= ratio_of(depths);
     return (float)depth;
 }
 
@@ -296,11 +302,13 @@ void zt_ground_columns(const zt_ground *g, const zt_ground_camera *c, const zt_g
     noises n = noises_of(g);
     double sin_yaw, cos_yaw;
     zt_exact_sincos(c->yaw, &sin_yaw, &cos_yaw);
-    float *at = s->noise + from * ZT_GROUND_DEPTHS * ZT_GROUND_NOISES;
+    const int depths = s->depths ? s->depths : ZT_GROUND_DEPTHS;
+    const double ratio = ratio_of(depths);
+    float *at = s->noise + from * depths * ZT_GROUND_NOISES;
     for (int i = from - ZT_GROUND_MARGIN; i < to - ZT_GROUND_MARGIN; i++) {
         const double u = TAN_HALF * (2 * i + 1 - s->w) / s->w, dx = sin_yaw + u * cos_yaw, dz = cos_yaw - u * sin_yaw;
         double depth = NEAR;
-        for (int j = 0; j < ZT_GROUND_DEPTHS; j++, depth *= RATIO, at += ZT_GROUND_NOISES)
+        for (int j = 0; j < depths; j++, depth *= ratio, at += ZT_GROUND_NOISES)
             noises_at(&n, c->x + dx * depth, c->z + dz * depth, at);
     }
 }

@@ -17,7 +17,8 @@ extern "C" {
 #endif
 
 #define ZT_GROUND_NOISES   13
-#define ZT_GROUND_DEPTHS   36       // samples of a column: at 4 * 1.125^k cells ahead
+#define ZT_GROUND_DEPTHS   36       // samples of a column, unless it is
+#define ZT_GROUND_FINE     72
 #define ZT_GROUND_MARGIN   5        // columns beyond the picture's edges on either side: it may be tilted
 #define ZT_GROUND_CONTROLS 4        // yaw, pitch, speed, climb
 #define ZT_GROUND_TILE     512      // cells; a side is a multiple of it
@@ -40,7 +41,7 @@ typedef struct zt_ground_camera {
 // Through h x w rays, one per latent pixel, over a horizontal field of view of 70 degrees.
 typedef struct zt_ground_sight {
     int      h, w;
-    // [w + 2 MARGIN][DEPTHS][NOISES], columns from left to right: smooth noise of periods 512 / 6, 12, 24, 48, 96 and 12
+    // [w + 2 MARGIN][depths][NOISES], columns from left to right: smooth noise of periods 512 / 6, 12, 24, 48, 96 and 12
     // cells, about [-1, 1]; nearness to a spot in [0, 1], and times its weight, for even spots, nearness for odd ones; sine
     // and cosine of two swells
     float   *noise;
@@ -48,10 +49,11 @@ typedef struct zt_ground_sight {
     // [h][w][4]: slope; cosine and sine of its flat angle from the light, + to the right; clouds, about [0, 1] (0 below
     // slope 0.03)
     float   *ray;
+    int      depths;    // samples of a column: ZT_GROUND_DEPTHS (0 too) or ZT_GROUND_FINE
 } zt_ground_sight;
 
-// Depth of sample k, in cells.
-float zt_ground_depth(int k);
+// Depth of sample k of `depths`, in cells: 4 * 1.125^(36 k / depths).
+float zt_ground_depth(int k, int depths);
 
 // The endless ground of a stream's seed: 2^19 cells a side.
 zt_ground zt_ground_of(uint64_t seed);

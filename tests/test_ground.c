@@ -81,6 +81,23 @@ static void the_ground_has_no_seam(void **state)
     }
 }
 
+static void fine_depths_lie_between_the_others(void **state)
+{
+    static look coarse;
+    static float noise[2 * SAMPLES * ZT_GROUND_NOISES];
+    const zt_ground g = zt_ground_of(7);
+    const zt_ground_camera c = { .x = 1000, .z = 2000, .yaw = 2 };
+    see(&g, &c, &coarse);
+    zt_ground_columns(&g, &c, &(zt_ground_sight){ .h = ROWS, .w = COLUMNS, .noise = noise, .depths = ZT_GROUND_FINE }, 0,
+                      COLUMNS + 2 * ZT_GROUND_MARGIN);
+    for (int i = 0; i < SAMPLES; i++)
+        for (int j = 0; j < ZT_GROUND_NOISES; j++)      // depths are products of 72 roundings
+            assert_true(fabs((double)noise[2 * i * ZT_GROUND_NOISES + j] -
+                             (double)coarse.noise[i * ZT_GROUND_NOISES + j]) < 1e-6);
+    for (int k = 0; k < ZT_GROUND_DEPTHS; k++)
+        assert_true(fabs((double)zt_ground_depth(2 * k, ZT_GROUND_FINE) / (double)zt_ground_depth(k, ZT_GROUND_DEPTHS) - 1) < 1e-6);
+}
+
 static void seeds_make_different_grounds(void **state)
 {
     static look one, two;
@@ -157,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_place_is_the_same_when_the_camera_comes_back),
         cmocka_unit_test(the_ground_has_no_seam),
+        cmocka_unit_test(fine_depths_lie_between_the_others),
         cmocka_unit_test(seeds_make_different_grounds),
         cmocka_unit_test(bits_are_those_of_every_machine),
         cmocka_unit_test(the_camera_keeps_above_the_ground),

@@ -242,7 +242,7 @@ static int note(const world *w, int frame, void *user)
         const float u = WORLD_TAN_HALF_FOV * (float)(2 * (i - ZT_GROUND_MARGIN) + 1 - n->w) / (float)n->w;
         const float dx = sinf(c->yaw) + u * cosf(c->yaw), dz = cosf(c->yaw) - u * sinf(c->yaw);
         for (int k = 0; k < ZT_GROUND_DEPTHS; k++) {
-            const float d = zt_ground_depth(k);
+            const float d = zt_ground_depth(k, ZT_GROUND_DEPTHS);
             n->s->height[frame * samples + i * ZT_GROUND_DEPTHS + k] =
                 world_map_height(w->now, c->x + dx * d, c->z + dz * d);
         }

@@ -177,7 +177,7 @@ static int same_noise(uint64_t seed)
         world_noise_add(map, MAP_N, world_hash(seed + (uint64_t)n), lattice[n], 1.0f, tmp);
         for (int i = 0; i < (32 + 2 * ZT_GROUND_MARGIN) * ZT_GROUND_DEPTHS; i++) {
             const float u = 0.7f * (float)(2 * (i / ZT_GROUND_DEPTHS - ZT_GROUND_MARGIN) - 31) / 32.0f;
-            const float z = zt_ground_depth(i % ZT_GROUND_DEPTHS);
+            const float z = zt_ground_depth(i % ZT_GROUND_DEPTHS, ZT_GROUND_DEPTHS);
             const float want = between(map, 200.0f + u * z, 100.0f + z);
             // the map is read between its cells: an eighth of the curvature, at most 0.1 for the finest noise
             bad += fabsf(noise[i * ZT_GROUND_NOISES + n] - want) > (n == 4 ? 0.1f : 0.03f);
