@@ -198,10 +198,8 @@ static bool read_ground(reader *r)
         if (!read_whole(r, key, 1, 1024, list[i].to))
             return false;
     }
-    if (!g->code || !g->shape || !g->hidden || !g->features)
-        return refuse(r, "ground", "needs code, shape, hidden and features");
-    if (g->depths != ZT_GROUND_DEPTHS && g->depths != ZT_GROUND_FINE)
-        return refuse(r, "ground", "has depths other than 36 and 72");
+    if (!g->code || !g->shape || !g->hidden || !g->features || (g->depths != ZT_GROUND_DEPTHS && g->depths != ZT_GROUND_FINE))
+        return refuse(r, "ground", "needs code, shape, hidden and features, and depths are 36 or 72");
     return !r->j.error;
 }
 

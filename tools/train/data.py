@@ -89,16 +89,21 @@ class Seen:
         self.note = os.path.join(folder, "seen.json")
         self.done = json.load(open(self.note))["done"] if os.path.exists(self.note) else 0
 
-    @torch.no_grad()
-    def extend(self, encoder):
-        """Renders and encodes one more clip."""
-        i, seed = self.done, self.first_seed + self.done
+    def render(self, i):
+        """Clip i: controls, scene, pictures, and what its cameras see. Any thread."""
+        seed = self.first_seed + i
         controls, scene = self.script(seed, self.frames)
-        x = to_unit(torch.from_numpy(world.replay(seed, *FULL, controls, scene))).contiguous(memory_format=torch.channels_last)
+        return controls, scene, world.replay(seed, *FULL, controls, scene), world.see(seed, controls, scene)
+
+    @torch.no_grad()
+    def extend(self, encoder, clip):
+        """Encodes and keeps one more clip: what render(done) gave."""
+        i, (controls, scene, rgb, sight) = self.done, clip
+        x = to_unit(torch.from_numpy(rgb)).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             self.latents[i] = encoder(x).float().numpy()
         self.controls[i], self.scenes[i] = controls, scene
-        for name, value in zip(("noise", "column", "ray", "height", "camera"), world.see(seed, controls, scene)):
+        for name, value in zip(("noise", "column", "ray", "height", "camera"), sight):
             getattr(self, name)[i] = value
         self.done += 1
         with open(self.note, "w") as f:

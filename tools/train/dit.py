@@ -15,7 +15,7 @@ CONFIG = {
     "dim": 192, "num_heads": 3, "num_layers": 6, "eps": 1e-6, "freq_dim": 256, "in_dim": 130, "out_dim": 16,
     "previous_frames": 2, "previous_shifts": True, "residual": True, "warp": True, "position_embedding": True, "n_routed_experts": 8, "n_activated_experts": 2, "n_shared_experts": 1, "moe_inter_dim": 160,
     "n_controls": 4, "text_dim": 128, "n_tokens": 24, "rope_grid": [9, 16], "window_frames": 8,
-    "ground": {"code": 19, "shape": 96, "hidden": 128, "features": 48},
+    "ground": {"code": 19, "shape": 128, "hidden": 192, "features": 64, "depths": 72},
 }
 
 
@@ -314,8 +314,12 @@ def pooled(text, missing):
     return (text * here).sum(1) / here.sum(1)
 
 
-DEPTHS = 4 * 1.125 ** torch.arange(36, dtype=torch.float64)       # of the ground's samples, cells
 TALL, ROW = 20.0, 0.7 * 2 / 32                                      # a height's unit in cells; slope from a ray to the one above
+
+
+def depths(n):
+    """Of a column's n samples, cells."""
+    return 4 * 1.125 ** (torch.arange(n, dtype=torch.float64) * (36 / n))
 
 
 class Ground(nn.Module):
@@ -335,16 +339,16 @@ class Ground(nn.Module):
         self.sharp = nn.Parameter(torch.tensor(2.0))
 
     def high(self, noise, prompt):
-        """Heights [N, 42, 36] in units of TALL."""
+        """Heights [N, 42, D] in units of TALL."""
         code = self.code(prompt).to(compute_type())
         return self.shape(torch.cat([noise.to(code.dtype), code[:, None, None].expand(*noise.shape[:3], -1)], -1))[..., 0].float()
 
     def forward(self, sight, prompt):
-        """sight: noise [N, 42, 36, 13], column [N, 18, 32], ray [N, 18, 32, 4], camera [N, 3] (y, cosine and sine of yaw - sun); prompt [N, d]
+        """sight: noise [N, 42, D, 13], column [N, 18, 32], ray [N, 18, 32, 4], camera [N, 3] (y, cosine and sine of yaw - sun); prompt [N, d]
         -> [N, 144, d], and latents [N, 16, 18, 32]: the picture without anything before it"""
         noise, column, ray, camera = sight
         N, W, D, _ = noise.shape
-        depth = DEPTHS.float().to(noise.device)
+        depth = depths(D).float().to(noise.device)
         kind = compute_type()
         mood = self.mood(prompt).to(kind)
         height = self.high(noise, prompt)
@@ -355,12 +359,12 @@ class Ground(nn.Module):
         ahead = F.pad((height[:, :, 1:] - height[:, :, :-1]) * (TALL / (depth[1:] - depth[:-1])), (0, 1)) - u * across
         more = [over / TALL, ahead, across, ahead * cosine - across * sine, depth.log().expand(N, W, D) - 3, cosine, sine]
         near = torch.cat([noise.to(kind), mood[:, None, None].expand(N, W, D, -1), torch.stack(more, -1).to(kind)], -1)
-        texture = self.surface(near).flatten(1, 2)                                         # [N, 42 * 36, features]
+        texture = self.surface(near).flatten(1, 2)                                         # [N, 42 * D, features]
 
         at, slope = column.flatten(1), ray[..., 0].flatten(1)                              # [N, 576]
         rise = torch.gather(over / depth, 1, at[..., None].expand(-1, -1, D)) - slope[..., None]
         hit = torch.sigmoid(self.sharp.exp() / ROW * rise)
-        free = torch.cumprod(torch.cat([torch.ones_like(hit[..., :1]), 1 - hit], -1), -1)  # [N, 576, 37]
+        free = torch.cumprod(torch.cat([torch.ones_like(hit[..., :1]), 1 - hit], -1), -1)  # [N, 576, D + 1]
         weight = hit * free[..., :-1]
         far = (weight * (depth.log() - 3)).sum(-1)
         place = at[..., None] * D + torch.arange(D)

@@ -138,7 +138,7 @@ def reference(folder):
         control = torch.tanh(torch.randn(FRAMES, 4, generator=rng) * 0.5)
         ids = torch.tensor([[0] + prompt])
         stream, state = Stream(model, window=config["window_frames"], first_steps=config["first_frame_steps"], autocast=False,
-                               flights=[world.Flight(seed)]), {}
+                               flights=[world.Flight(seed, config["ground"].get("depths", 36))]), {}
         out[f"{seed}.noise"], out[f"{seed}.controls"], out[f"{seed}.tokens"] = noise, control, ids[0].int()
         for f in range(FRAMES):
             keep = []

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dit import DEPTHS, TALL, sigmas
+from dit import TALL, depths, sigmas
 
 NONE = float("nan")
 
@@ -34,8 +34,9 @@ def next_frames(model, z, control, ids, steps=2, window=8, seed=0, top_k=None, g
 
 
 def ahead(heights):
-    """The highest ground within 30 cells straight ahead, less the farther it is: [42, 36] in units of TALL -> cells."""
-    near = heights[20:22, DEPTHS <= 30] * TALL - 0.12 * DEPTHS[DEPTHS <= 30].float()
+    """The highest ground within 30 cells straight ahead, less the farther it is: [42, D] in units of TALL -> cells."""
+    z = depths(heights.shape[1]).float()
+    near = heights[20:22, z <= 30] * TALL - 0.12 * z[z <= 30]
     return max(near.max().item(), 0.0)
 
 

@@ -5,6 +5,8 @@
 sample, from the renderer's maps; then that stays as it is. "ground" learns what grows there and what a ray makes of it: the latents of single frames, each
 token on its own.
 """
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -23,16 +25,27 @@ SHARP = 1.8                                 # rays end within a fifth of a laten
 
 def clips(run):
     encoder, stores = encoder_of(run), follow_stores(run)
+    order, pool, ahead = iter(clip_order(stores)), ThreadPoolExecutor(2), []
     run.tick()
     while not run.out_of_time():
-        short = [s for s in stores if s.done < s.clips]
-        if not short or run.tick() >= 1:
+        while len(ahead) < 3 and (next_one := next(order, None)):
+            ahead.append((next_one[0], pool.submit(next_one[0].render, next_one[1])))
+        if not ahead or run.tick() >= 1:
             return run.finish()
-        store = min(short, key=lambda s: s.done / s.clips)
-        store.extend(encoder)
+        store, clip = ahead.pop(0)
+        store.extend(encoder, clip.result())
         if store.done % 50 == 0:
             run.log(set=store.folder, clips=store.done)
     run.save()
+
+
+def clip_order(stores):
+    """(store, number) of all clips that are missing, so that the stores fill up together."""
+    have = [s.done for s in stores]
+    while any(n < s.clips for n, s in zip(have, stores)):
+        i = min(range(len(stores)), key=lambda i: have[i] / stores[i].clips)
+        yield stores[i], have[i]
+        have[i] += 1
 
 
 def height_error(ground, noise, prompt, height):

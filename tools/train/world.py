@@ -50,7 +50,7 @@ def _load():
     lib.world_script.argtypes = [u64, i32, ptr, ptr]
     lib.world_script.restype = None
     lib.world_replay.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
-    lib.world_see.argtypes = [u64, i32, i32, i32, ptr, ptr, ptr]
+    lib.world_see.argtypes = [u64, i32, i32, i32, i32, ptr, ptr, ptr]
     lib.zt_ground_of.restype, lib.zt_ground_of.argtypes = _Ground, [u64]
     lib.zt_ground_start.restype = Camera
     lib.zt_ground_climb.argtypes = [ptr, ctypes.c_float]
@@ -68,7 +68,8 @@ class _Ground(ctypes.Structure):
 
 
 class _Sight(ctypes.Structure):
-    _fields_ = [('h', ctypes.c_int), ('w', ctypes.c_int)] + [(n, ctypes.c_void_p) for n in ('noise', 'column', 'ray')]
+    _fields_ = ([('h', ctypes.c_int), ('w', ctypes.c_int)] + [(n, ctypes.c_void_p) for n in ('noise', 'column', 'ray')] +
+                [('depths', ctypes.c_int)])
 
 
 _lib = _load()
@@ -111,11 +112,11 @@ def replay(seed, w, h, controls, scene):
 
 
 RAYS = 18, 32                           # latent pixels of the native picture
-COLUMNS, DEPTHS, NOISES = RAYS[1] + 10, 36, 13
+COLUMNS, DEPTHS, NOISES = RAYS[1] + 10, 72, 13
 
 
 def see(seed, controls, scene):
-    """What replay()'s cameras see: noise [F][42][36][13], column int32 [F][18][32], ray [F][18][32][4], height [F][42][36], camera [F][12]."""
+    """What replay()'s cameras see: noise [F][42][72][13], column int32 [F][18][32], ray [F][18][32][4], height [F][42][72], camera [F][12]."""
     controls = np.ascontiguousarray(controls, np.float32)
     scene = np.ascontiguousarray(scene, np.int32)
     frames = len(controls)
@@ -123,24 +124,25 @@ def see(seed, controls, scene):
            np.empty((frames, *RAYS, 4), np.float32), np.empty((frames, COLUMNS, DEPTHS), np.float32),
            np.empty((frames, 12), np.float32))
     pointers = (ctypes.c_void_p * 5)(*(a.ctypes.data for a in out))
-    _check(_lib.world_see(seed, RAYS[1], RAYS[0], frames, controls.ctypes.data, scene.ctypes.data, pointers))
+    _check(_lib.world_see(seed, RAYS[1], RAYS[0], DEPTHS, frames, controls.ctypes.data, scene.ctypes.data, pointers))
     return out
 
 
 class Flight:
     """The engine's camera over endless ground."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, depths=DEPTHS):
+        self.depths = depths
         self.ground = _lib.zt_ground_of(seed)
         self.camera = _lib.zt_ground_start(ctypes.byref(self.ground))
 
     def step(self, control):
-        """One frame on -> noise [42][36][13], column [18][32], ray [18][32][4]; the height comes after (climb)."""
+        """One frame on -> noise [42][depths][13], column [18][32], ray [18][32][4]; the height comes after (climb)."""
         control = np.ascontiguousarray(control, np.float32)
-        noise, column = np.empty((COLUMNS, DEPTHS, NOISES), np.float32), np.empty(RAYS, np.int32)
+        noise, column = np.empty((COLUMNS, self.depths, NOISES), np.float32), np.empty(RAYS, np.int32)
         ray = np.empty((*RAYS, 4), np.float32)
         _lib.zt_ground_step(ctypes.byref(self.ground), ctypes.byref(self.camera), ctypes.c_void_p(control.ctypes.data))
-        sight = _Sight(*RAYS, noise.ctypes.data, column.ctypes.data, ray.ctypes.data)
+        sight = _Sight(*RAYS, noise.ctypes.data, column.ctypes.data, ray.ctypes.data, self.depths)
         _lib.zt_ground_look(ctypes.byref(self.ground), ctypes.byref(self.camera), ctypes.byref(sight))
         return noise, column, ray
 

@@ -221,7 +221,7 @@ int world_replay(uint64_t seed, int width, int height, int frames, const float *
 }
 
 typedef struct noted {
-    int w, h;
+    int w, h, depths;
     world_sight *s;
 } noted;
 
@@ -229,21 +229,21 @@ static int note(const world *w, int frame, void *user)
 {
     const noted *n = user;
     const int columns = n->w + 2 * ZT_GROUND_MARGIN;
-    const int64_t samples = (int64_t)columns * ZT_GROUND_DEPTHS, rays = (int64_t)n->w * n->h;
+    const int64_t samples = (int64_t)columns * n->depths, rays = (int64_t)n->w * n->h;
     const zt_ground g = {w->seed, ZT_GROUND_TILE};
     const camera *c = &w->cam;
     const zt_ground_camera at = {.x = (double)c->x, .z = (double)c->z, .yaw = (double)c->yaw,
                                  .sun = (double)w->azimuth, .pitch = c->pitch, .roll = c->roll};
     zt_ground_sight to = {.h = n->h, .w = n->w,
                           .noise = n->s->noise + frame * samples * ZT_GROUND_NOISES,
-                          .column = n->s->column + frame * rays, .ray = n->s->ray + frame * rays * 4};
+                          .column = n->s->column + frame * rays, .ray = n->s->ray + frame * rays * 4, .depths = n->depths};
     zt_ground_look(&g, &at, &to);
     for (int i = 0; i < columns; i++) {
         const float u = WORLD_TAN_HALF_FOV * (float)(2 * (i - ZT_GROUND_MARGIN) + 1 - n->w) / (float)n->w;
         const float dx = sinf(c->yaw) + u * cosf(c->yaw), dz = cosf(c->yaw) - u * sinf(c->yaw);
-        for (int k = 0; k < ZT_GROUND_DEPTHS; k++) {
-            const float d = zt_ground_depth(k, ZT_GROUND_DEPTHS);
-            n->s->height[frame * samples + i * ZT_GROUND_DEPTHS + k] =
+        for (int k = 0; k < n->depths; k++) {
+            const float d = zt_ground_depth(k, n->depths);
+            n->s->height[frame * samples + i * n->depths + k] =
                 world_map_height(w->now, c->x + dx * d, c->z + dz * d);
         }
     }
@@ -253,10 +253,10 @@ static int note(const world *w, int frame, void *user)
     return 0;
 }
 
-int world_see(uint64_t seed, int w, int h, int frames, const float *controls, const int32_t *scene,
+int world_see(uint64_t seed, int w, int h, int depths, int frames, const float *controls, const int32_t *scene,
               world_sight *s)
 {
-    return fly(seed, frames, controls, scene, note, &(noted){w, h, s});
+    return fly(seed, frames, controls, scene, note, &(noted){w, h, depths, s});
 }
 
 int world_clip(uint64_t seed, int width, int height, int frames, uint8_t *rgb, float *controls,

@@ -69,10 +69,10 @@ int world_replay(uint64_t seed, int width, int height, int frames, const float *
                  const int32_t *scene, uint8_t *rgb);
 
 // What world_replay(seed, ...)'s cameras see of the ground's noise (diffusion/ground.h) through w x h rays, the true
-// heights at the same samples (floats, [frames][w + 10][36]), and the cameras [frames][12]: x, z, yaw, azimuth of the
+// heights at the same samples (floats, [frames][w + 10][depths]), and the cameras [frames][12]: x, z, yaw, azimuth of the
 // light, pitch, roll, y, rise, the four controls after the lag.
 typedef struct world_sight {
-    float *noise;       // [frames][w + 10][36][13]
+    float *noise;       // [frames][w + 10][depths][13]
     int32_t *column;    // [frames][h][w]
     float *ray;         // [frames][h][w][4]
     float *height;
@@ -80,6 +80,7 @@ typedef struct world_sight {
 } world_sight;
 
 // 0, -ENOMEM or -EINVAL.
-int world_see(uint64_t seed, int w, int h, int frames, const float *controls, const int32_t *scene, world_sight *s);
+int world_see(uint64_t seed, int w, int h, int depths, int frames, const float *controls, const int32_t *scene,
+              world_sight *s);
 
 #endif
