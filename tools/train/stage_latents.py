@@ -6,8 +6,8 @@ from ae import Encoder
 CLIPS = {"small": 2400, "full": 1800}
 FRAMES = 16
 FIRST_SEED = {"small": 10 ** 8, "full": 2 * 10 ** 8}
-SEEN = {"long": (400, 96, 4 * 10 ** 8), "straight": (120, 96, 6 * 10 ** 8, data.steady),
-        "wide": (6000, 4, 5 * 10 ** 8)}                                                    # clips, frames, first seed, script
+SEEN = {"long": (200, 96, 4 * 10 ** 8), "straight": (60, 96, 6 * 10 ** 8, data.steady),
+        "wide": (8000, 4, 5 * 10 ** 8)}                                                    # clips, frames, first seed, script
 START = {"small": 160, "full": 48}
 
 
