@@ -19,6 +19,12 @@ enum {
     ZT_SIDES = 2,               // with the prompt, and with the negative one
 };
 
+// What a thread needs to take some of a batch's states through a pass by itself.
+struct zt_share {
+    zt_device *d;
+    zt_dit     dit[ZT_MAX_NETS];        // the model's weights, buffers of its own
+};
+
 struct zt_model {
     zt_device    *d, *host;             // host: d, or a CPU beside a GPU, for text and pictures
     char         *folder;               // with its slash
@@ -36,6 +42,10 @@ struct zt_model {
     zt_dit        high, high_slice;
     int           sides;                // 2: guidance
     int           jobs, slice_jobs;     // of the passes in work
+    int           shares;               // threads of a device with several; 0: none, or more than there may be jobs
+    struct zt_share *share;
+    int           parts;                // of zt_model_pass(): shares that run it; 1: all threads together
+    int           part_of[ZT_MAX_JOBS];
 };
 
 // One begun frame, as it was when it was begun.
@@ -117,6 +127,13 @@ int zt_model_find_weights(const char *path, char *config, char *weights, size_t 
 // The transformer that a pass at noise t is made with: 0, or 1 from the boundary on.
 int zt_model_net(const zt_model *m, float t);
 zt_dit *zt_model_dit(zt_model *m, int net, bool slice);
+
+// 0 or -ENOMEM; finish takes what open left behind, too.
+int  zt_shares_open(zt_model *m);
+void zt_shares_finish(zt_model *m);
+// How many shares run a pass of these jobs, and in part_of which runs each; 1: all threads together, where the shares would
+// be uneven.
+int  zt_shares_divide(zt_model *m, const zt_job *job, int n);
 
 // Do later chunks see a chunk? Those of a model whose window is its own chunk do not: then nothing is committed.
 bool zt_model_remembers(const zt_model *m);

@@ -233,6 +233,7 @@ static int open_files(zt_model *m, const char *path, enum zt_precision precision
         m->slice.work = (zt_work){ 0 };
         m->high_slice = m->high;
         m->high_slice.work = (zt_work){ 0 };
+        err = zt_shares_open(m);
     }
     return err;
 }
@@ -269,6 +270,7 @@ void zt_model_close(zt_model **m)
         if (slices[i]->d)
             zt_dit_release(slices[i]);
     }
+    zt_shares_finish(*m);
     zt_dit_finish(&(*m)->dit);
     if ((*m)->nets > 1)
         zt_dit_finish(&(*m)->high);

@@ -104,51 +104,59 @@ static int segments_of(const zt_job *job, struct whose of, zt_segment *out)
     return n;
 }
 
-static int begin_net(zt_model *m, int net, bool slice, const zt_job *job, int n)
+// What one caller of the kernels does of a pass: all, or one share of it.
+struct part {
+    zt_model  *m;
+    zt_device *d;
+    zt_dit    *dit[ZT_MAX_NETS];
+    zt_job     job[ZT_MAX_JOBS];
+    int        n, groups, from, to;
+    int        err;
+};
+
+static int begin_net(const struct part *p, int net)
 {
     zt_segment segments[ZT_MAX_SEGMENTS];
-    zt_dit *const dit = zt_model_dit(m, net, slice);
+    const int sides = p->m->sides;
     int count = 0;
-    dit->top_k = job[0].s->now.top_k;
-    for (int i = 0; i < n * m->sides; i++)
-        count += segments_of(&job[i / m->sides], (struct whose){ net, i % m->sides }, &segments[count]);
-    return count ? zt_dit_begin(dit, segments, count) : 0;
+    p->dit[net]->top_k = p->job[0].s->now.top_k;
+    for (int i = 0; i < p->n * sides; i++)
+        count += segments_of(&p->job[i / sides], (struct whose){ net, i % sides }, &segments[count]);
+    return count ? zt_dit_begin(p->dit[net], segments, count) : 0;
 }
 
-static int begin_pass(zt_model *m, bool slice, const zt_job *job, int n)
+static void begin_part(void *cookie, int i, int thread)
 {
-    int err = 0;
-    for (int i = 0; i < n; i++)
-        check_job(m, &job[i], job[0].s->now.top_k);
-    for (int net = 0; net < m->nets && !err; net++)
-        err = begin_net(m, net, slice, job, n);
-    for (int net = 0; net < m->nets && err; net++)
-        zt_model_dit(m, net, slice)->running = false;
-    return err;
+    struct part *const p = (struct part *)cookie + i;
+    (void)thread;
+    for (int j = 0; j < p->n; j++)
+        check_job(p->m, &p->job[j], p->job[0].s->now.top_k);
+    for (int net = 0; net < p->m->nets && !p->err; net++)
+        p->err = begin_net(p, net);
 }
 
 // The velocity that counts, in s->v.
-static void guide(zt_state *s, const zt_job *job, zt_tensor v)
+static void guide(zt_state *s, zt_device *d, const zt_job *job, zt_tensor v)
 {
     const zt_config *const c = &s->m->c;
     const float g = zt_model_net(s->m, job->t) ? c->guidance_high : c->guidance;
     zt_tensor unguided = v;
     unguided.data = s->unguided;
     if (s->unguided)
-        s->m->d->k.combine(s->m->d, v, g, v, 1 - g, unguided);
+        d->k.combine(d, v, g, v, 1 - g, unguided);
 }
 
 // x0 = x - sigma v; x moves on to t_next.
-static void step(zt_state *s, const zt_job *job)
+static void step(zt_device *d, const zt_job *job)
 {
+    zt_state *const s = job->s;
     const zt_config *const c = &s->m->c;
-    zt_device *const d = s->m->d;
     const float sigma = job->t / 1000, next = job->t_next / 1000;
     const zt_tensor x = zt_tensor_4d(s->x, ZT_F32, c->chunk_frames, c->out_dim, s->lh, s->lw);
     zt_tensor v = x, x0 = x;
     v.data = s->v;
     x0.data = zt_state_x0_of(s, s->now.number);
-    guide(s, job, v);
+    guide(s, d, job, v);
     d->k.combine(d, x0, 1, x, -sigma, v);
     s->step++;
     if (c->sampler == ZT_UNIPC || c->sampler == ZT_RENOISE || s->image)
@@ -171,35 +179,81 @@ static void step(zt_state *s, const zt_job *job)
 }
 
 // Units [from, to), of so many groups; blocks when 0.
-static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int groups, int from, int to)
+static void run_part(void *cookie, int i, int thread)
 {
-    int *const jobs = slice ? &m->slice_jobs : &m->jobs;
-    const bool last = to == m->c.layers * (groups ? ZT_PARTS * groups : 1);
-    assert(n >= 1 && n <= ZT_MAX_JOBS);
-    if (from == 0) {
-        const int err = begin_pass(m, slice, job, n);
-        if (err < 0)
-            return err;
-        *jobs = n;
-    }
-    assert(n == *jobs);
-    for (int net = 0; net < m->nets; net++) {
-        zt_dit *const dit = zt_model_dit(m, net, slice);
-        if (dit->running && groups)
-            zt_dit_units(dit, groups, from, to);
+    const struct part *const p = (struct part *)cookie + i;
+    const bool last = p->to == p->m->c.layers * (p->groups ? ZT_PARTS * p->groups : 1);
+    (void)thread;
+    for (int net = 0; net < p->m->nets; net++) {
+        zt_dit *const dit = p->dit[net];
+        if (dit->running && p->groups)
+            zt_dit_units(dit, p->groups, p->from, p->to);
         else if (dit->running)
-            zt_dit_blocks(dit, from, to);
+            zt_dit_blocks(dit, p->from, p->to);
         if (dit->running && last)
             zt_dit_end(dit);
     }
-    for (int i = 0; i < n && last; i++) {
-        zt_state *const s = job[i].s;
-        if (job[i].pass != ZT_DENOISE)
-            s->committed = s->now.number + (job[i].pass == ZT_COMMIT);
-        if (job[i].pass != ZT_COMMIT)
-            step(s, &job[i]);
+    for (int j = 0; j < p->n && last; j++) {
+        zt_state *const s = p->job[j].s;
+        if (p->job[j].pass != ZT_DENOISE)
+            s->committed = s->now.number + (p->job[j].pass == ZT_COMMIT);
+        if (p->job[j].pass != ZT_COMMIT)
+            step(p->d, &p->job[j]);
     }
-    return 0;
+}
+
+// Each part on a thread, or the only one on all of them.
+static int run_parts(struct part *p, int n)
+{
+    zt_device *const d = p[0].m->d;
+    int err = 0;
+    if (p[0].from == 0)
+        zt_parallel_for(d, n, begin_part, p);
+    for (int i = 0; i < n; i++)
+        err = err ? err : p[i].err;
+    if (!err)
+        zt_parallel_for(d, n, run_part, p);
+    for (int i = 0; i < n; i++) {
+        for (int net = 0; net < p[i].m->nets && err; net++)
+            p[i].dit[net]->running = false;
+        if (p[i].d != d) {
+            const int failed = zt_device_sync(p[i].d);
+            d->error = d->error ? d->error : failed;
+        }
+    }
+    return err;
+}
+
+static struct part part_of(zt_model *m, bool slice, int share)
+{
+    struct part p = { .m = m, .d = share < 0 ? m->d : m->share[share].d };
+    for (int net = 0; net < m->nets; net++)
+        p.dit[net] = share < 0 ? zt_model_dit(m, net, slice) : &m->share[share].dit[net];
+    return p;
+}
+
+static int run_pass(zt_model *m, bool slice, const zt_job *job, int n, int groups, int from, int to)
+{
+    struct part part[ZT_MAX_JOBS];
+    int *const jobs = slice ? &m->slice_jobs : &m->jobs;
+    assert(n >= 1 && n <= ZT_MAX_JOBS && (from == 0 || n == *jobs));
+    if (from == 0 && !slice)
+        m->parts = zt_shares_divide(m, job, n);
+    const int parts = slice ? 1 : m->parts;
+    for (int i = 0; i < parts; i++) {
+        part[i] = part_of(m, slice, parts > 1 ? i : -1);
+        part[i].groups = groups;
+        part[i].from = from;
+        part[i].to = to;
+    }
+    for (int i = 0; i < n; i++) {
+        struct part *const p = &part[parts > 1 ? m->part_of[i] : 0];
+        p->job[p->n++] = job[i];
+    }
+    const int err = run_parts(part, parts);
+    if (!err)
+        *jobs = n;
+    return err;
 }
 
 int zt_model_pass(zt_model *m, const zt_job *job, int n, int from, int to)

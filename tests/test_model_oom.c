@@ -137,7 +137,7 @@ static int fail_each(use_fn *fn, void *what)
 static void every_allocation_may_fail(void **state)
 {
     zt_device *d = NULL;
-    assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 1 }), 0);
+    assert_int_equal(zt_device_open(&d, &(zt_device_params){ .device = "cpu", .threads = 2 }), 0);
     assert_int_equal(use(d), 0);                // the device's own scratch grows now, not below
     assert_true(fail_each(use, d) > 8);
     zt_device_close(&d);
