@@ -192,8 +192,8 @@ static void *run(void *cookie)
 {
     zt_stream *s = cookie;
     // This thread before the engine's, if allowed: a late packet costs more than a late pass.
-    if (s->live)
-        setpriority(PRIO_PROCESS, 0, -10);
+    // A file's after it: what it has left over is enough, and threads that meet after each operation wait for the last.
+    setpriority(PRIO_PROCESS, 0, s->live ? -10 : 10);
     if (s->realtime)
         zt_thread_first(1);
 
