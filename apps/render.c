@@ -165,7 +165,7 @@ static int parse(render *r, int argc, char **argv)
         { "resume", 0, ZT_OPTION_FLAG, &r->batch.resume, NULL, "go on with a manifest: what is done stays" },
         { "check", 0, ZT_OPTION_FLAG, &r->batch.check, NULL, "only check the manifest, estimate seconds and bytes" },
         { "collect", 0, ZT_OPTION_FLAG, &r->batch.collect, NULL, "only verify what a manifest's clips have become" },
-        { "jobs", 0, ZT_OPTION_INT, &r->batch.jobs, "N", "clips at once (as many as memory holds, 8 at most)", 1, ZT_TELL_PLACES },
+        { "jobs", 0, ZT_OPTION_INT, &r->batch.jobs, "N", "clips at once (as many as memory holds, 8 or as many for each thread)", 1, ZT_TELL_PLACES },
         { "chunk", 0, ZT_OPTION_INT, &r->batch.chunk, "N", "frames of a manifest's clip encoded by themselves (240)", 1, 1000000 },
         { "submit", 0, ZT_OPTION_CHOICE, &r->submit, "WHERE", "print an array job for the manifest: slurm", 0, 0, submits },
         { "per-task", 0, ZT_OPTION_INT, &r->batch.per_task, "N", "clips of a task of the array, at least (8)", 1, 1000000 },

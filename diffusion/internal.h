@@ -21,8 +21,7 @@ enum {
 
 // What a thread needs to take some of a batch's states through a pass by itself.
 struct zt_share {
-    zt_device *d;
-    zt_dit     dit[ZT_MAX_NETS];        // the model's weights, buffers of its own
+    zt_dit dit[ZT_MAX_NETS];            // the model's weights, buffers of its own
 };
 
 struct zt_model {

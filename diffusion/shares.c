@@ -19,12 +19,8 @@ int zt_shares_open(zt_model *m)
         return -ENOMEM;
     for (; m->shares < n; m->shares++) {
         struct zt_share *const s = &m->share[m->shares];
-        const int err = zt_device_thread(&s->d, m->d);
-        if (err < 0)
-            return err;
         for (int net = 0; net < m->nets; net++) {
             s->dit[net] = *(net ? &m->high : &m->dit);
-            s->dit[net].d = s->d;
             s->dit[net].work = (zt_work){ 0 };
         }
     }
@@ -36,7 +32,6 @@ void zt_shares_finish(zt_model *m)
     for (int i = 0; i < m->shares; i++) {
         for (int net = 0; net < m->nets; net++)
             zt_dit_release(&m->share[i].dit[net]);
-        zt_device_close(&m->share[i].d);
     }
     free(m->share);
 }

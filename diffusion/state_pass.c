@@ -107,7 +107,6 @@ static int segments_of(const zt_job *job, struct whose of, zt_segment *out)
 // What one caller of the kernels does of a pass: all, or one share of it.
 struct part {
     zt_model  *m;
-    zt_device *d;
     zt_dit    *dit[ZT_MAX_NETS];
     zt_job     job[ZT_MAX_JOBS];
     int        n, groups, from, to;
@@ -125,14 +124,15 @@ static int begin_net(const struct part *p, int net)
     return count ? zt_dit_begin(p->dit[net], segments, count) : 0;
 }
 
-static void begin_part(void *cookie, int i, int thread)
+static void begin_part(void *cookie, int i, zt_device *d)
 {
     struct part *const p = (struct part *)cookie + i;
-    (void)thread;
     for (int j = 0; j < p->n; j++)
         check_job(p->m, &p->job[j], p->job[0].s->now.top_k);
-    for (int net = 0; net < p->m->nets && !p->err; net++)
+    for (int net = 0; net < p->m->nets && !p->err; net++) {
+        p->dit[net]->d = d;
         p->err = begin_net(p, net);
+    }
 }
 
 // The velocity that counts, in s->v.
@@ -179,13 +179,13 @@ static void step(zt_device *d, const zt_job *job)
 }
 
 // Units [from, to), of so many groups; blocks when 0.
-static void run_part(void *cookie, int i, int thread)
+static void run_part(void *cookie, int i, zt_device *d)
 {
     const struct part *const p = (struct part *)cookie + i;
     const bool last = p->to == p->m->c.layers * (p->groups ? ZT_PARTS * p->groups : 1);
-    (void)thread;
     for (int net = 0; net < p->m->nets; net++) {
         zt_dit *const dit = p->dit[net];
+        dit->d = d;
         if (dit->running && p->groups)
             zt_dit_units(dit, p->groups, p->from, p->to);
         else if (dit->running)
@@ -198,35 +198,37 @@ static void run_part(void *cookie, int i, int thread)
         if (p->job[j].pass != ZT_DENOISE)
             s->committed = s->now.number + (p->job[j].pass == ZT_COMMIT);
         if (p->job[j].pass != ZT_COMMIT)
-            step(p->d, &p->job[j]);
+            step(d, &p->job[j]);
     }
 }
 
 // Each part on a thread, or the only one on all of them.
+static void run_on(zt_device *d, zt_alone_fn *fn, struct part *p, int n)
+{
+    if (n > 1)
+        zt_parallel_alone(d, n, fn, p);
+    else
+        fn(p, 0, d);
+}
+
 static int run_parts(struct part *p, int n)
 {
     zt_device *const d = p[0].m->d;
     int err = 0;
     if (p[0].from == 0)
-        zt_parallel_for(d, n, begin_part, p);
+        run_on(d, begin_part, p, n);
     for (int i = 0; i < n; i++)
         err = err ? err : p[i].err;
     if (!err)
-        zt_parallel_for(d, n, run_part, p);
-    for (int i = 0; i < n; i++) {
-        for (int net = 0; net < p[i].m->nets && err; net++)
-            p[i].dit[net]->running = false;
-        if (p[i].d != d) {
-            const int failed = zt_device_sync(p[i].d);
-            d->error = d->error ? d->error : failed;
-        }
-    }
+        run_on(d, run_part, p, n);
+    for (int i = 0; i < n * p[0].m->nets && err; i++)
+        p[i / p[0].m->nets].dit[i % p[0].m->nets]->running = false;
     return err;
 }
 
 static struct part part_of(zt_model *m, bool slice, int share)
 {
-    struct part p = { .m = m, .d = share < 0 ? m->d : m->share[share].d };
+    struct part p = { .m = m };
     for (int net = 0; net < m->nets; net++)
         p.dit[net] = share < 0 ? zt_model_dit(m, net, slice) : &m->share[share].dit[net];
     return p;

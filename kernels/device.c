@@ -150,17 +150,6 @@ out:
     return err;
 }
 
-int zt_device_thread(zt_device **out, const zt_device *d)
-{
-    zt_device *const own = d->backend ? NULL : zt_alloc(sizeof(*own));
-    if (!own)
-        return -ENOMEM;
-    *own = (zt_device){ .space = d->space, .k = d->k, .level = d->level, .threads = 1, .realtime = d->realtime,
-                        .keeping = __atomic_load_n(&d->keeping, __ATOMIC_RELAXED), .features = d->features };
-    *out = own;
-    return 0;
-}
-
 void zt_device_close(zt_device **dp)
 {
     zt_device *d = *dp;

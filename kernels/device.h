@@ -37,11 +37,6 @@ struct zt_device {
     uint32_t        features;       // of levels that it meets
 };
 
-// One thread of a device of the host, for work that threads share out by whole pieces instead of by the rows of each
-// operation: its kernels run on the caller alone, with scratch of their own, and give the same bits. Whoever calls is its
-// owner then. 0 or -ENOMEM; zt_device_close() before that of d.
-int zt_device_thread(zt_device **out, const zt_device *d);
-
 // 256-byte aligned, zeroed, of the device: the host reaches it by zt_device_copy() alone unless d->space is ZT_HOST.
 // NULL when there is no memory.
 void *zt_device_alloc(zt_device *d, size_t bytes);

@@ -2,6 +2,7 @@
 // Encoders of libavcodec: one table of settings, one way to drive them. Pictures are passed without a copy.
 #include <errno.h>
 #include <libavcodec/avcodec.h>
+#include <libavutil/cpu.h>
 #include <libavutil/dict.h>
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
@@ -164,6 +165,16 @@ static int set_quality(AVCodecContext *c, AVDictionary **options, const zt_encod
     return av_dict_set_int(options, "crf", crf, 0);
 }
 
+// x264's MB-tree in AVX-512 (164 and before, at least) reads on where a row of macroblocks is no multiple of 8, and bits depend
+// on what memory held: the kernels before it do not.
+static int avoid_avx512(AVDictionary **options, const zt_encoder_params *p, const struct codec *k)
+{
+    const bool reads_on = (p->w + 15) / 16 % 8 != 0 && !p->live && !strcmp(k->library, "libx264");
+    if (!reads_on || !(av_get_cpu_flags() & AV_CPU_FLAG_AVX512))
+        return 0;
+    return av_dict_set(options, "x264-params", "asm=MMX2,SSE2Fast,LZCNT,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2", 0);
+}
+
 static int av_open_context(av_encoder *e, const zt_encoder_params *p, const struct codec *k, const AVCodec *codec)
 {
     AVDictionary *options = NULL;
@@ -171,6 +182,8 @@ static int av_open_context(av_encoder *e, const zt_encoder_params *p, const stru
     int err = av_dict_parse_string(&options, p->live ? k->live : k->file, "=", " ", 0);
     if (err >= 0)
         err = set_quality(e->c, &options, p, k);
+    if (err >= 0)
+        err = avoid_avx512(&options, p, k);
     if (err >= 0) {
         pthread_mutex_lock(&opening);
         err = avcodec_open2(e->c, codec, &options);

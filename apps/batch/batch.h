@@ -18,7 +18,7 @@ typedef struct zt_batch {
     const char *out;            // a directory, made when it is not there; NULL with `check`
     const char *progress;       // as zt_progress_open()
     const char *submit;         // "slurm", or NULL
-    int64_t     jobs;           // clips at once; 0: by memory, 8 at the most
+    int64_t     jobs;           // clips at once; 0: by memory, 8 or as many for each thread at the most
     int64_t     chunk;          // frames that are encoded by themselves
     int64_t     per_task;       // clips a task of an array; 0: as few as the array allows
     bool        resume, overwrite, check, collect, go, quiet;

@@ -12,8 +12,9 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "kernels/device.h"
 
-#define JOBS  8                         // more gain nothing: by then the weights are read once for many
+#define JOBS  8                         // at least, and as many for each thread: it takes whole clips through a pass
 #define SPACE (INT64_C(64) << 20)       // of an encoder with its pictures
 
 typedef struct crew {
@@ -92,7 +93,9 @@ static int jobs(const zt_batch_work *w, int n)
 {
     const zt_model_info *info = zt_model_get_info(w->setup.model);
     const int64_t fit = memory_left() / 2 / (info->state_bytes + (int64_t)info->w * info->h * 64 + SPACE);
-    const int64_t wanted = w->b->jobs ? w->b->jobs : ZT_MIN(ZT_MAX(fit, 1), JOBS);
+    const zt_device *d = w->setup.device;
+    const int64_t even = d->backend ? JOBS : ZT_MIN(zt_round_up(JOBS, d->threads), ZT_TELL_PLACES);
+    const int64_t wanted = w->b->jobs ? w->b->jobs : ZT_MIN(ZT_MAX(fit, 1), even);
     return (int)ZT_MIN(wanted, n);
 }
 
