@@ -53,14 +53,16 @@ static void fill_memory(int byte)
 // Bits depend on the pictures alone, whatever the memory held that an encoder gets.
 static void files_are_the_same_bytes_each_time(void **state)
 {
-    static const char *const names[] = { "a.mp4", "b.webm", "c.mov", "d.mkv" };
-    static const int widths[] = { 96, 128, 144, 272, 480 };
+    static const struct {
+        const char *name;
+        int         w;
+    } cases[] = { { "a.mp4", 96 }, { "a.mp4", 128 }, { "a.mp4", 144 }, { "a.mp4", 272 }, { "b.webm", 144 }, { "c.mov", 144 } };
     (void)state;
-    for (size_t i = 0; i < ZT_LEN(names) * ZT_LEN(widths); i++) {
+    for (size_t i = 0; i < ZT_LEN(cases); i++) {
         char hash[3][128];
         for (int k = 0; k < 3; k++) {
-            zt_stream_params p = params(path(names[i / ZT_LEN(widths)]));
-            p.out_w = widths[i % ZT_LEN(widths)];
+            zt_stream_params p = params(path(cases[i].name));
+            p.out_w = cases[i].w;
             p.out_h = 144;
             p.overwrite = true;
             fill_memory((int[]){ 0, 1, 165 }[k]);
