@@ -114,8 +114,9 @@ def autoencoder(b):
         shown = b.engine.autoencoded(rgb)
         psnr.append(measures.psnr(shown, rgb))
         ssim.append(measures.ssim(shown, rgb))
-    return {"psnr": figure(np.mean(psnr), 32), "worst_clip": round(min(psnr), 2), "ssim": figure(np.mean(ssim)),
-            "psnr_by_place": by_place(psnr, scenes), "ssim_by_place": by_place(ssim, scenes)}
+    return {"clips": n, "psnr": figure(np.mean(psnr), 32), "worst_clip": round(min(psnr), 2),
+            "ssim": figure(np.mean(ssim)), "psnr_by_place": by_place(psnr, scenes),
+            "ssim_by_place": by_place(ssim, scenes)}
 
 
 # ---- the next frame on true context
@@ -159,7 +160,7 @@ def next_frame(b):
     rows, scenes = next_clips(b, b.engine, "next", STEPS)
     mean = {k: float(v.mean()) for k, v in rows.items()}
     repeat = max(mean["last_render"], mean["last_decoded"])
-    out = {"psnr": {str(n): figure(mean[n]) for n in STEPS},
+    out = {"clips": len(scenes), "psnr": {str(n): figure(mean[n]) for n in STEPS},
            "repeat_last": {"render": round(mean["last_render"], 2), "decoded": round(mean["last_decoded"], 2)},
            "gain": {str(n): figure(mean[n] - repeat, 3 if n == 2 else None) for n in STEPS},
            "autoencoder": round(mean["autoencoder"], 2),
@@ -227,7 +228,7 @@ def streams(b):
     sharp = {k: shares(v.detail, renders.detail, scenes) for k, v in made.items()}
     apart = {k: v.distance(renders) for k, v in made.items()}
     of_coded = shares(made[2].detail, coded, scenes)[0]
-    return {"prompts": told(made[2].seen, renders.seen, scenes, 0.9),
+    return {"clips": n, "prompts": told(made[2].seen, renders.seen, scenes, 0.9),
             "sharpness": {"renders": figure(sharp[2][0], 0.8, 1.25), "autoencoded": figure(of_coded, 0.8, 1.25),
                           "by_place": sharp[2][1], "autoencoder": round(shares(coded, renders.detail, scenes)[0], 3)},
             "sharpness_by_steps": {str(k): round(v[0], 3) for k, v in sharp.items()},
@@ -273,7 +274,7 @@ def controls(b):
         true.append(steered(each(lambda way: replay(seed, way, scenes), ways)))
         made.append(steered([np.stack(list(b.engine.fly(seed, way, scenes))) for way in ways]))
     made, true = (np.array(u).reshape(n, -1, 2).mean((0, 2)) for u in (made, true))
-    return {"all": figure(made.mean(), 0.97), "renders": figure(true.mean(), 0.97),
+    return {"flights": n, "all": figure(made.mean(), 0.97), "renders": figure(true.mean(), 0.97),
             **{name: {"streams": figure(m, 0.97), "renders": round(float(t), 3)}
                for name, m, t in zip(measures.STEERED, made, true)}}
 
@@ -376,7 +377,7 @@ def change(b):
         rows.append(clip[[CHANGE - 1, CHANGE + 6, CHANGE + 12, CHANGE + 24, CHANGE + AFTER]])
     save(b, "change", rows)
     meant = np.array([f[2][-1] for f in flights])
-    return {**change_figures(np.array(made), np.array(true)), "prompt": told(seen, own, meant)}
+    return {"clips": n, **change_figures(np.array(made), np.array(true)), "prompt": told(seen, own, meant)}
 
 
 def change_figures(made, true):
@@ -412,7 +413,7 @@ def twenty(b):
     right, share = np.array(right, float), np.array(share)
     first, last = right[:, :SAME].mean(), right[:, -SAME:].mean()
     sharp = [measures.geometric(share[:, at]) for at in (slice(SAME), slice(-SAME, None))]
-    return {"right_first": round(first, 3), "right_last": round(last, 3),
+    return {"sessions": n, "right_first": round(first, 3), "right_last": round(last, 3),
             "right_last_of_first": figure(last / max(first, 1e-9), 0.95),
             "right_by_prompt": [round(v, 2) for v in right.mean((0, 2)).tolist()],
             "sharpness_last_of_first": figure(sharp[1] / sharp[0], 0.8)}
@@ -433,9 +434,10 @@ def measure(args, out):
     b = Bench(args)
     for name in args.parts.split(","):
         start = time.time()
-        out["parts"][name] = CALLS[name](b)
-        out["seconds"][name] = round(time.time() - start)
-        print(f"{name}: {out['seconds'][name]} s", file=sys.stderr, flush=True)
+        figures = CALLS[name](b)
+        seconds = round(time.time() - start)
+        print(f"{name}: {seconds} s", file=sys.stderr, flush=True)
+        out["parts"][name] = {"quick": args.quick, "precision": args.precision, "seconds": seconds, **figures}
         out["missed"], out["wanted"] = measures.missed(out["parts"])
         if args.out:
             with open(args.out + ".part", "w") as f:
@@ -461,7 +463,7 @@ def main():
     args = p.parse_args()
     if not set(args.parts.split(",")) <= set(PARTS):
         p.error("--parts are some of " + ",".join(PARTS))
-    out = {"quick": args.quick, "precision": args.precision, "parts": {}, "seconds": {}}
+    out = {"parts": {}}
     if args.out and os.path.exists(args.out):
         with open(args.out) as f:
             out = json.load(f)
