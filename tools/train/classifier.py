@@ -16,7 +16,7 @@ import measures
 import tensors
 import world
 
-WORLDS = 12000                  # one picture each
+WORLDS = 5000                   # one picture each
 SEEDS = 2 * 10 ** 9             # neither training nor evaluation uses these worlds
 EPOCHS, BATCH, RATE = 12, 64, 2e-3
 WIDTHS, FEATURES = (24, 48, 96, 128), 64

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")             # before PyTorch comes: threads that spin on shared cores
+                                                                # made the classifier's steps 17 times as long
 import classifier
 import engine
 import measures
