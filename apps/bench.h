@@ -68,6 +68,8 @@ enum zt_peak { ZT_PEAK_F32, ZT_PEAK_BF16, ZT_PEAK_I8, ZT_PEAKS };
 // Operations per second of all the device's threads together (a multiply-add is two), by a loop of nothing but the
 // instruction that the level's kernels use; 0: that level has none.
 double zt_bench_peak(zt_device *d, enum zt_peak p);
+// Nanoseconds that one denoising pass of one frame takes at these, matrices and attention each at its own; 0: unknown.
+double zt_bench_pass_limit(zt_device *d, const zt_model_info *info);
 // Reads memory as fast as it comes, on the caller's thread.
 void zt_bench_read(const void *p, size_t bytes);
 

@@ -22,7 +22,7 @@ void zt_parts_watch(zt_device *d);
 // What lies between these two is one pass (its tiles are timed, too, which slows them a little: that is taken off again).
 void zt_parts_start(void);
 void zt_parts_stop(void);
-// Medians over the passes, in milliseconds: time of all threads over their number. False where tiles cannot be timed, or
+// Medians over the passes (of one thread only those that nothing interrupted for long), in milliseconds: time of all threads over their number. False where tiles cannot be timed, or
 // there was no pass. Once.
 bool zt_parts_get(double ms[ZT_PARTS_OF_STEP]);
 

@@ -104,6 +104,18 @@ double zt_bench_peak(zt_device *d, enum zt_peak kind)
     return (double)p->each * LOOPS * d->threads / ((double)best / (double)ZT_S);
 }
 
+double zt_bench_pass_limit(zt_device *d, const zt_model_info *info)
+{
+    const enum zt_peak matrices = info->precision == ZT_PRECISION_F32   ? ZT_PEAK_F32
+                                : info->precision >= ZT_PRECISION_INT8 ? ZT_PEAK_I8
+                                                                       : ZT_PEAK_BF16;
+    const enum zt_peak keys = info->kv == ZT_F32 ? ZT_PEAK_F32 : info->kv == ZT_I8 ? ZT_PEAK_I8 : ZT_PEAK_BF16;
+    const double of_matrices = zt_bench_peak(d, matrices), of_keys = zt_bench_peak(d, keys);
+    if (of_matrices <= 0 || of_keys <= 0)
+        return 0;
+    return ((double)info->linear_ops / of_matrices + (double)info->attention_ops / of_keys) * (double)ZT_S;
+}
+
 // A word of each line: whole lines come.
 void zt_bench_read(const void *p, size_t bytes)
 {

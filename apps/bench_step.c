@@ -105,18 +105,12 @@ static void print(const zt_bench *b, const zt_model_info *info, zt_samples *time
     zt_device *d = b->setup.device;
     const double p50 = (double)zt_samples_quantile(timed, 0.5) / 1e6,
                  p99 = (double)zt_samples_quantile(timed, 0.99) / 1e6;
-    const double linear = (double)(info->linear_ops * b->sessions),
-                 attention = (double)(info->attention_ops * b->sessions);
-    const bool f32 = info->precision == ZT_PRECISION_F32;
-    const double peak = zt_bench_peak(d, f32                                      ? ZT_PEAK_F32
-                                           : info->precision >= ZT_PRECISION_INT8 ? ZT_PEAK_I8
-                                                                                  : ZT_PEAK_BF16);
-    const double peak2 = zt_bench_peak(d, info->kv == ZT_F32 ? ZT_PEAK_F32 : info->kv == ZT_I8 ? ZT_PEAK_I8 : ZT_PEAK_BF16);
-    const double gops = (linear + attention) / (p50 * 1e6);
+    const double operations = (double)((info->linear_ops + info->attention_ops) * b->sessions);
+    const double limit = zt_bench_pass_limit(d, info) * (double)b->sessions, gops = operations / (p50 * 1e6);
     const int tokens = info->w / 16 * (info->h / 16) * (int)b->sessions;
     char of_limit[32] = "null";
-    if (peak > 0 && peak2 > 0)
-        snprintf(of_limit, sizeof(of_limit), "%.3f", (linear / peak + attention / peak2) / (p50 / 1e3));
+    if (limit > 0)
+        snprintf(of_limit, sizeof(of_limit), "%.3f", limit / (p50 * 1e6));
     char gain[32] = "null";
     if (apart->n)
         snprintf(gain, sizeof(gain), "%.3f", (double)zt_samples_quantile(apart, 0.5) / 1e6 / p50);

@@ -224,6 +224,26 @@ static void live_metrics(bench *x, zt_metrics *all)
     }
 }
 
+// Of passes at the machine's peaks, `steps` and the commit, in ms; of frames per second when everything else takes what it
+// took, the encoder's work spread over all threads. Those of the device do nothing any more. 0: unknown.
+static double limit(bench *x, double *fps)
+{
+    const zt_device *own = x->b->setup.device;
+    zt_device *d = NULL;
+    const int passes = (int)x->b->steps + 1;
+    *fps = 0;
+    if (own->backend || zt_device_open(&d, &(zt_device_params){ .device = "cpu", .level = own->level, .threads = own->threads }) < 0)
+        return 0;
+    const double ns = zt_bench_pass_limit(d, zt_model_get_info(x->b->setup.model)) * passes;
+    double rest = (double)zt_samples_quantile(&x->stage[ZT_ENCODE], 0.5) / own->threads;
+    for (int i = ZT_DECODE; i < ZT_ENCODE; i++)
+        rest += (double)zt_samples_quantile(&x->stage[i], 0.5);
+    zt_device_close(&d);
+    if (ns > 0)
+        *fps = (double)ZT_S / (ns + rest);
+    return ns / 1e6;
+}
+
 static void print_json(bench *x, double fps, int64_t frames, double first_ms, double rss)
 {
     zt_metrics m;
@@ -238,6 +258,8 @@ static void print_json(bench *x, double fps, int64_t frames, double first_ms, do
            (double)zt_samples_quantile(&x->latency, 0.5) / 1e6, (double)zt_samples_quantile(&x->latency, 0.99) / 1e6,
            (double)zt_samples_quantile(&x->latency, 1) / 1e6);
     print_outcomes(&m);
+    double fps_limit, denoise_limit = limit(x, &fps_limit);
+    printf(",\n \"limit\": {\"denoise_ms\": %.3f, \"fps\": %.2f}", denoise_limit, fps_limit);
     print_engine(x);
     if (x->n > 1 || x->refused)
         print_sessions(x);
