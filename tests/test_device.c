@@ -286,6 +286,45 @@ static void test_many_items_run_once(void **state)
     zt_device_close(&d);
 }
 
+struct lonely {
+    zt_device *d;
+    atomic_int ran[ITEMS], wrong;
+};
+
+// Fills scratch of its own, lets others do the same, and looks whether they did it there.
+static void fill_alone(void *cookie, int i, zt_device *alone)
+{
+    struct lonely *l = cookie;
+    unsigned char *const p = zt_scratch(alone, 4096);
+    l->ran[i]++;
+    if (!p || alone->threads != 1 || alone->k.linear != l->d->k.linear) {
+        l->wrong++;
+        return;
+    }
+    memset(p, i, 4096);
+    zt_sleep_until(zt_now() + ZT_MS / 4);
+    for (int j = 0; j < 4096; j++)
+        l->wrong += p[j] != (unsigned char)i;
+    if (i == 3)
+        alone->error = -EIO;
+}
+
+static void test_operations_run_on_one_thread_each(void **state)
+{
+    static const int threads[] = { 1, 3 };
+    for (size_t k = 0; k < ZT_LEN(threads); k++) {
+        zt_device *d = open_device(threads[k]);
+        struct lonely l = { .d = d };
+        zt_parallel_alone(d, ITEMS, fill_alone, &l);
+        for (int i = 0; i < ITEMS; i++)
+            assert_int_equal(l.ran[i], 1);
+        assert_int_equal(l.wrong, 0);
+        assert_int_equal(zt_device_sync(d), -EIO);      // a failure is the device's
+        assert_int_equal(zt_device_sync(d), 0);
+        zt_device_close(&d);
+    }
+}
+
 // Two items of 60 ms on two threads: one after the other would take 120. On a busy machine not every time.
 static void test_sleeping_workers_are_woken(void **state)
 {
@@ -490,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_every_item_runs_once),
         cmocka_unit_test(test_each_thread_keeps_its_scratch),
         cmocka_unit_test(test_many_items_run_once),
+        cmocka_unit_test(test_operations_run_on_one_thread_each),
         cmocka_unit_test(test_sleeping_workers_are_woken),
         cmocka_unit_test(test_threads_start_where_they_cannot_be_placed),
         cmocka_unit_test(test_linear_quantises_half_to_even),
