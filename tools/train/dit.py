@@ -359,8 +359,6 @@ class Ground(nn.Module):
         ahead = F.pad((height[:, :, 1:] - height[:, :, :-1]) * (TALL / (depth[1:] - depth[:-1])), (0, 1)) - u * across
         more = [over / TALL, ahead, across, ahead * cosine - across * sine, depth.log().expand(N, W, D) - 3, cosine, sine]
         near = torch.cat([noise.to(kind), mood[:, None, None].expand(N, W, D, -1), torch.stack(more, -1).to(kind)], -1)
-        texture = self.surface(near).flatten(1, 2)                                         # [N, 42 * D, features]
-
         at, slope = column.flatten(1), ray[..., 0].flatten(1)                              # [N, 576]
         rise = torch.gather(over / depth, 1, at[..., None].expand(-1, -1, D)) - slope[..., None]
         hit = torch.sigmoid(self.sharp.exp() / ROW * rise)
@@ -369,10 +367,12 @@ class Ground(nn.Module):
         far = (weight * (depth.log() - 3)).sum(-1)
         place = at[..., None] * D + torch.arange(D)
         if self.training:                                                                  # the largest few are nearly all
-            weight, best = weight.topk(6, -1)
+            weight, best = weight.topk(8, -1)
             place = torch.gather(place, -1, best)
-        n = weight.shape[-1]
-        seen = torch.gather(texture, 1, place.flatten(1)[..., None].expand(-1, -1, texture.shape[-1])).unflatten(1, (-1, n))
+            place = torch.where(weight > 1e-3, place, place[..., :1])
+        place = place + W * D * torch.arange(N)[:, None, None]
+        some, back = torch.unique(place, return_inverse=True)                              # a third of the samples end no ray
+        seen = self.surface(near.flatten(0, 2).index_select(0, some)).index_select(0, back.flatten()).unflatten(0, back.shape)
         mean = (weight.to(kind)[..., None, :] @ seen)[..., 0, :]                           # [N, 576, features]
         more = torch.stack([far, free[..., -1], slope, *(ray[..., i].flatten(1) for i in (1, 2, 3)), slope.clamp(min=0).sqrt()], -1)
         out = self.look(torch.cat([mean, more.to(kind), mood[:, None].expand(-1, at.shape[1], -1)], -1))
