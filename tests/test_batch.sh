@@ -14,7 +14,7 @@ failed=0
 complain() { printf 'FAIL: %.300s\n' "$1"; failed=1; }
 expect() {          # CODE LINE WORDS...: the code, and a line on stderr that contains LINE
     local code=$1 line=$2; shift 2
-    timeout 120 "$@" > stdout 2> stderr < /dev/null
+    timeout $((120 + 6 * clips)) "$@" > stdout 2> stderr < /dev/null
     local got=$?
     [ $got -eq "$code" ] || complain "exit $got, not $code: $* ($(head -c 200 stderr))"
     [ -z "$line" ] || grep -qF -- "$line" stderr || complain "\"$line\" is not in \"$(cat stderr)\": $*"
