@@ -65,6 +65,9 @@ expect 0 info "$work/ground-converted"
 ground=$(grep -o '"hash": "[0-9a-f]*"' "$work/out")
 expect 0 info "$work/ground8"
 says "$ground"
+sed -i 's/"depths": 72/"depths": 40/' "$work/ground/config.json"
+expect 65 info "$work/ground"
+grep -q "depths are 36 or 72" "$work/err" || { echo "depths: $(cat "$work/err")" >&2; failed=1; }
 expect 73 convert "$work/f32" "$work/converted"
 expect 0 convert -y "$work/f32" "$work/converted"
 expect 0 convert "$work/int8" "$work/bf16" --quant bf16

@@ -335,8 +335,8 @@ static int write_config(const struct shape *s)
             s->chunk, s->window, s->sink, s->recache, s->kv, s->sampler, s->w, s->h);
     if (s->ground)
         fprintf(f, "  \"residual\": true, \"warp\": true,\n"
-                "  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d},\n",
-                CODE, SHAPE, HIDDEN, FEATURES);
+                "  \"ground\": {\"code\": %d, \"shape\": %d, \"hidden\": %d, \"features\": %d, \"depths\": %d},\n",
+                CODE, SHAPE, HIDDEN, FEATURES, ZT_GROUND_FINE);
     fprintf(f, "  \"text\": {\"encoder\": \"words\", \"text_dim\": %d, \"max_tokens\": 16, "
             "\"default_prompt\": \"mountains at sunset\",\n    %s},\n"
             "  \"decoder\": {\"type\": \"tiny\", \"channels\": [64, 48, 32]},\n"
